@@ -1,0 +1,112 @@
+"""Where decoded tiles are kept, and how one knows that they still are the right ones.
+
+A cache is a folder named after the fingerprint of the source files, so that a changed file
+leads to another folder; its ``index.json`` is written last and says that it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from kaggle_salt.competition.archive import file_stamps
+from kaggle_salt.errors import DataError
+from kaggle_salt.runs import atomic_path, write_text
+
+#: Raised whenever other pixels or other files would be written from the same sources.
+FORMAT = 1
+_ANY_WRITE_BIT = 0o222
+
+
+def fingerprint(data: Path) -> str:
+    """Name of the cache of a competition folder, from its files' names, sizes and times."""
+    stamps = json.dumps([FORMAT, file_stamps(data)])
+    return hashlib.sha256(stamps.encode()).hexdigest()[:32]
+
+
+def roots(data: Path) -> tuple[Path, Path]:
+    """Where caches of a competition folder may lie: inside it, or in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    user_cache = Path(home) if home else Path.home() / ".cache"
+    location = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+    return data / ".salt-cache", user_cache / "kaggle_salt" / location
+
+
+def create_root(data: Path, size: int) -> Path:
+    """The first of :func:`roots` that can be written to, created.
+
+    Args:
+        data: The competition folder.
+        size: Bytes that will be written.
+
+    Raises:
+        DataError: Neither can be.
+    """
+    beside, elsewhere = roots(data)
+    # An administrator may write anywhere; a folder that nobody may write to stays as it is.
+    protected = not data.stat().st_mode & _ANY_WRITE_BIT
+    for root in (elsewhere,) if protected else (beside, elsewhere):
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root):
+                pass
+            # Writing to a mapped file on a full disk kills the process: ask before.
+            if shutil.disk_usage(root).free > size:
+                return root
+        except OSError:
+            continue
+    raise DataError(
+        f"there is no place for {size / 2**20:.0f} MiB of decoded tiles",
+        expected=f"room and permission to write in {beside} or {elsewhere}",
+        next_step="free some space, or name another folder in XDG_CACHE_HOME",
+    )
+
+
+def keep_only(folder: Path) -> None:
+    """Remove the caches beside ``folder``: their source files are gone or changed."""
+    write_text(folder.parent / ".gitignore", "*\n")  # nobody wants to commit decoded tiles
+    for other in folder.parent.iterdir():
+        if other.is_dir() and other.name != folder.name:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+@contextmanager
+def new_arrays(
+    folder: Path, layout: Mapping[str, tuple[DTypeLike, tuple[int, ...]]]
+) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Give memory-mapped arrays to fill; keep them as ``<name>.npy`` if the block ends well.
+
+    Args:
+        folder: Where they go.
+        layout: Type and shape of each array, by name.
+    """
+    with ExitStack() as stack:
+        arrays = {}
+        for name, (dtype, shape) in layout.items():
+            temporary = stack.enter_context(atomic_path(folder / f"{name}.npy"))
+            arrays[name] = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        yield arrays
+        for array in arrays.values():
+            array.flush()
+
+
+def map_array(folder: Path, name: str) -> NDArray[Any]:
+    """Map an array written by :func:`new_arrays`, for reading only.
+
+    Raises:
+        OSError: The file is missing.
+        EOFError: The file is empty.
+        ValueError: The file is damaged.
+    """
+    array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    return array

@@ -1,0 +1,89 @@
+"""The competition's score: mean precision over ten IoU thresholds, one object per tile.
+
+A tile scores the share of the thresholds .50, .55, ..., .95 that its intersection over union
+strictly exceeds. Two empty masks score 1; exactly one empty mask scores 0.
+
+The comparison ``intersection / union > k / 20`` is made in integers, so that an IoU that
+equals a threshold is never rounded past it.
+
+Source: https://www.kaggle.com/c/tgs-salt-identification-challenge/overview/evaluation
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kaggle_salt.errors import DataError
+
+
+def score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Score a set of tiles as the leaderboard does.
+
+    Args:
+        truth: bool ``[N, H, W]``.
+        predicted: bool ``[N, H, W]``.
+
+    Returns:
+        Mean of the tile scores, 0 to 1.
+
+    Raises:
+        DataError: There are no tiles, or the two are not boolean arrays of one shape.
+    """
+    scores = image_scores(truth, predicted)
+    if not scores.size:
+        raise DataError("there are no tiles to score", expected="at least one tile")
+    return float(scores.mean())
+
+
+def image_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Score each tile.
+
+    Args:
+        truth: bool ``[N, H, W]``.
+        predicted: bool ``[N, H, W]``.
+
+    Returns:
+        float64 ``[N]``, each 0, .1, ..., 1.
+
+    Raises:
+        DataError: The two are not boolean arrays of one shape ``[N, H, W]``.
+    """
+    for name, masks in (("truth", truth), ("predicted masks", predicted)):
+        if masks.dtype != np.bool_ or masks.ndim != 3:
+            raise DataError(f"{name}: {masks.dtype} {list(masks.shape)}", expected="bool [N, H, W]")
+    if truth.shape != predicted.shape:
+        raise DataError(
+            f"predicted masks: {list(predicted.shape)}", expected=f"{list(truth.shape)}, as truth"
+        )
+    return scores_from_counts(_areas(truth & predicted), _areas(truth), _areas(predicted))
+
+
+def scores_from_counts(
+    intersection: ArrayLike, truth_area: ArrayLike, predicted_area: ArrayLike
+) -> NDArray[np.float64]:
+    """Score tiles whose pixels were already counted.
+
+    Args:
+        intersection: Salt pixels in both masks; integers of any shape.
+        truth_area: Salt pixels in the true mask; broadcasts with the others.
+        predicted_area: Salt pixels in the predicted mask; broadcasts with the others.
+
+    Returns:
+        float64 of the broadcast shape, each 0, .1, ..., 1.
+    """
+    shared = np.asarray(intersection, dtype=np.int64)
+    truth = np.asarray(truth_area, dtype=np.int64)
+    predicted = np.asarray(predicted_area, dtype=np.int64)
+    union = truth + predicted - shared
+    # For whole numbers 20 * shared > k * union means k <= (20 * shared - 1) // union, so the
+    # quotient says at once how many of k = 10, ..., 19 hold. No intersection gives -1.
+    highest = (20 * shared - 1) // np.maximum(union, 1)
+    passed = np.clip(highest - 9, 0, 10)
+    scores: NDArray[np.float64] = np.where(union == 0, 10, passed) / 10
+    return scores
+
+
+def _areas(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    areas: NDArray[np.int64] = np.count_nonzero(masks, axis=(1, 2))
+    return areas

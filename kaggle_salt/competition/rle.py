@@ -1,0 +1,142 @@
+"""Run-length strings as Kaggle reads them.
+
+A mask becomes pairs ``start length`` separated by spaces. Pixels are numbered from 1 down
+the columns, the leftmost column first; an empty mask is the empty string.
+
+Source: https://www.kaggle.com/c/tgs-salt-identification-challenge/overview/evaluation
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt.errors import RleError
+
+#: Masks are encoded this many pixels at a time, which bounds the working memory; larger
+#: blocks fall out of the cache and are slower.
+BLOCK_PIXELS = 1 << 20
+
+#: ``int()`` would also take "1_0", other scripts' digits, and give up beyond 4300 digits.
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def encode(mask: NDArray[np.bool_]) -> str:
+    """Turn one mask into its run-length string.
+
+    Args:
+        mask: bool ``[H, W]``; True is salt.
+
+    Returns:
+        The runs, ``""`` for an empty mask.
+
+    Raises:
+        RleError: The mask is not a boolean array of two dimensions.
+    """
+    return encode_batch(mask[np.newaxis])[0]
+
+
+def encode_batch(masks: NDArray[np.bool_]) -> list[str]:
+    """Turn many masks into run-length strings, all pixels of a block at once.
+
+    Args:
+        masks: bool ``[N, H, W]``; True is salt. May be memory-mapped.
+
+    Returns:
+        One string per mask, in order.
+
+    Raises:
+        RleError: The masks are not a boolean array of three dimensions.
+    """
+    if masks.dtype != np.bool_ or masks.ndim != 3:
+        raise RleError(
+            f"masks to encode are {masks.dtype} {list(masks.shape)}", expected="bool [N, H, W]"
+        )
+    pixels_per_mask = max(1, masks.shape[1] * masks.shape[2])
+    step = max(1, BLOCK_PIXELS // pixels_per_mask)
+    texts: list[str] = []
+    for first in range(0, len(masks), step):
+        texts += _encode_block(masks[first : first + step])
+    return texts
+
+
+def _encode_block(masks: NDArray[np.bool_]) -> list[str]:
+    count, height, width = masks.shape
+    period = height * width + 1  # a background pixel after each mask ends its last run
+    pixels = np.zeros(1 + count * period, dtype=np.bool_)
+    column_major = masks.transpose(0, 2, 1).reshape(count, height * width)
+    pixels[1:].reshape(count, period)[:, :-1] = column_major
+
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1])  # run starts and run ends, in turn
+    starts, ends = edges[::2], edges[1::2]
+    mask_of_run, offsets = np.divmod(starts, period)
+    numbers = np.stack([offsets + 1, ends - starts], axis=1)  # [runs, 2]
+
+    words = list(map(str, numbers.ravel().tolist()))
+    first_run = np.searchsorted(mask_of_run, np.arange(count + 1))
+    return [" ".join(words[a:b]) for a, b in pairwise((2 * first_run).tolist())]
+
+
+def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Turn a run-length string back into its mask.
+
+    Args:
+        text: Pairs ``start length``, or ``""``.
+        shape: ``(H, W)`` of the mask.
+
+    Returns:
+        bool ``[H, W]``.
+
+    Raises:
+        RleError: The string has an odd number of words, a word that is no integer, a run of
+            zero or negative length, runs that overlap or go backwards, or a run outside the
+            tile. The message numbers the run from 1.
+    """
+    height, width = shape
+    pixels = np.zeros(height * width, dtype=np.bool_)
+    free = 0  # where the next run may begin, counted from 0
+    for run, (start, length) in enumerate(_runs(text), start=1):
+        first, end = start - 1, start - 1 + length
+        if length <= 0:
+            raise _bad_run(run, f"has length {length}", "a length of at least 1")
+        if first < 0 or end > pixels.size:
+            raise _bad_run(
+                run, f"covers pixels {start} to {end}", f"pixels 1 to {height * width} of the tile"
+            )
+        if first < free:
+            raise _bad_run(
+                run,
+                f"starts at pixel {start}, the run before it ends at pixel {free}",
+                "runs in ascending order that do not overlap",
+            )
+        pixels[first:end] = True
+        free = end
+    return pixels.reshape(width, height).T.copy()  # column-major, hence the swapped axes
+
+
+def _runs(text: str) -> Iterator[tuple[int, int]]:
+    """Pairs ``(start, length)`` of a run-length string."""
+    if not isinstance(text, str):
+        raise RleError(
+            f"a run-length string is {text!r}",
+            expected="text, empty for an empty mask",
+            next_step="read the CSV with keep_default_na=False",
+        )
+    words = text.split()
+    for place, word in enumerate(words):
+        if not _INTEGER.fullmatch(word):
+            raise _bad_run(place // 2 + 1, f"holds '{word[:40]}'", "whole numbers")
+    if len(words) % 2:
+        raise _bad_run(
+            len(words) // 2 + 1, f"has a start, {words[-1]}, but no length", "pairs 'start length'"
+        )
+    numbers = map(int, words)
+    return zip(numbers, numbers, strict=True)
+
+
+def _bad_run(run: int, found: str, expected: str) -> RleError:
+    return RleError(f"run {run} of a run-length string {found}", expected=expected)

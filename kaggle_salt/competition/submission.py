@@ -1,0 +1,191 @@
+"""From probabilities to the CSV that Kaggle scores, checked before it is kept.
+
+The file is written under a temporary name, read back as Kaggle would read it, decoded and
+compared bit for bit with the masks; only then does it take its name. A JSON manifest beside
+it says where it comes from. Work goes block by block, so that memory-mapped predictions need
+little memory however many they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kaggle_salt.competition import rle
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.runs import atomic_path, file_hash, write_json
+
+#: The columns Kaggle expects, in order.
+COLUMNS = ["id", "rle_mask"]
+
+#: Probability maps are turned into masks this many pixels at a time, to bound the memory.
+BLOCK_PIXELS = 1 << 22
+
+
+def masks_from_probabilities(
+    probabilities: NDArray[np.uint8], level: int, min_area: int
+) -> NDArray[np.bool_]:
+    """Threshold probability maps and empty the masks that come out too small.
+
+    Args:
+        probabilities: uint8 ``[N, H, W]``; probability = value / 255.
+        level: Salt is every pixel whose value exceeds it, 0 to 255.
+        min_area: Masks of fewer pixels become empty; 0 and 1 change nothing.
+
+    Returns:
+        bool ``[N, H, W]``.
+
+    Raises:
+        ConfigError: ``level`` or ``min_area`` is out of range.
+        DataError: The probabilities are not uint8 ``[N, H, W]``.
+    """
+    if not 0 <= level <= 255:
+        raise ConfigError(f"threshold level {level}", expected="0 to 255")
+    if min_area < 0:
+        raise ConfigError(f"minimum area {min_area}", expected="0 pixels or more")
+    if probabilities.dtype != np.uint8 or probabilities.ndim != 3:
+        raise DataError(
+            f"probabilities are {probabilities.dtype} {list(probabilities.shape)}",
+            expected="uint8 [N, H, W]",
+        )
+    masks = probabilities > level
+    if min_area > 1:
+        masks[np.count_nonzero(masks, axis=(1, 2)) < min_area] = False
+    return masks
+
+
+def write_submission(
+    path: Path,
+    predictions: Predictions,
+    sample_ids: Sequence[str],
+    *,
+    level: int,
+    min_area: int,
+    manifest: Mapping[str, Any],
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write ``<name>.csv`` for Kaggle, and ``<name>.json`` beside it.
+
+    Args:
+        path: The CSV to write.
+        predictions: Probabilities of the test tiles, in any order.
+        sample_ids: Ids of Kaggle's sample submission; the rows come in this order.
+        level: Salt is every pixel whose value exceeds it, 0 to 255.
+        min_area: Masks of fewer pixels become empty.
+        manifest: Where the probabilities and the decision come from; JSON values.
+        overwrite: Replace a submission of that name.
+
+    Returns:
+        The manifest as written: the one given, the decision, counts and the CSV's SHA-256.
+
+    Raises:
+        ConfigError: The name is taken, is not a CSV's, or the decision is out of range.
+        DataError: The ids differ, or the file reads back otherwise; nothing is replaced then.
+    """
+    manifest_path = path.with_suffix(".json")
+    _refuse_unusable_path(path, manifest_path, overwrite=overwrite)
+    _refuse_other_ids(predictions.ids, sample_ids)
+
+    with atomic_path(path) as temporary:
+        # The masks are made twice, so that they need not all be held in between.
+        blocks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
+        texts = _write_csv(temporary, sample_ids, blocks())
+        _check_csv(temporary, sample_ids, blocks())
+        digest = file_hash(temporary)
+        manifest_path.unlink(missing_ok=True)  # an old one must not vouch for the new CSV
+
+    written = {
+        **manifest,
+        "level": level,
+        "min_area": min_area,
+        "rows": len(texts),
+        "empty_masks": texts.count(""),
+        "csv_sha256": digest,
+    }
+    write_json(manifest_path, written)
+    return written
+
+
+def _write_csv(
+    path: Path, sample_ids: Sequence[str], mask_blocks: Iterable[NDArray[np.bool_]]
+) -> list[str]:
+    """Write the rows; the run-length strings are returned."""
+    texts = [text for masks in mask_blocks for text in rle.encode_batch(masks)]
+    table = pd.DataFrame({"id": list(sample_ids), "rle_mask": texts}, columns=COLUMNS)
+    table.to_csv(path, index=False, lineterminator="\n")
+    return texts
+
+
+def _check_csv(
+    path: Path, sample_ids: Sequence[str], mask_blocks: Iterable[NDArray[np.bool_]]
+) -> None:
+    """Read the CSV as Kaggle would; refuse it unless it holds exactly these ids and masks."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != COLUMNS or table["id"].tolist() != list(sample_ids):
+        raise DataError(
+            "the CSV read back has other columns or ids than were written",
+            expected=f"the columns {', '.join(COLUMNS)} and the sample submission's ids",
+        )
+    masks = itertools.chain.from_iterable(mask_blocks)
+    for tile, text, mask in zip(table["id"], table["rle_mask"], masks, strict=True):
+        height, width = mask.shape
+        if not np.array_equal(rle.decode(text, (height, width)), mask):
+            raise DataError(
+                f"the CSV read back holds another mask for tile {tile} than was written",
+                expected="the same mask, bit for bit",
+            )
+
+
+def _mask_blocks(
+    predictions: Predictions, sample_ids: Sequence[str], level: int, min_area: int
+) -> Iterator[NDArray[np.bool_]]:
+    """Masks in the order of ``sample_ids``, a bounded number at a time."""
+    rows = predictions.rows(sample_ids)
+    _, height, width = predictions.probabilities.shape
+    step = max(1, BLOCK_PIXELS // max(1, height * width))
+    for first in range(0, len(rows), step):
+        block = predictions.probabilities[rows[first : first + step]]
+        yield masks_from_probabilities(block, level, min_area)
+
+
+def _refuse_unusable_path(path: Path, manifest_path: Path, *, overwrite: bool) -> None:
+    if path.suffix != ".csv":
+        raise ConfigError(f"a submission cannot be called {path.name}", expected="a name in .csv")
+    taken = [file for file in (path, manifest_path) if file.exists()]
+    if taken and not overwrite:
+        raise ConfigError(
+            f"{taken[0]} exists",
+            expected="a new name for each submission",
+            next_step="choose another name, or give --overwrite to replace it",
+        )
+
+
+def _refuse_other_ids(predicted: Sequence[str], sample: Sequence[str]) -> None:
+    twice = [tile for tile, count in Counter(sample).items() if count > 1]
+    faults = {
+        "listed twice in the sample submission": twice,
+        "without a prediction": sorted(set(sample) - set(predicted)),
+        "predicted but not in the sample submission": sorted(set(predicted) - set(sample)),
+    }
+    found = [f"{_count_and_first(tiles)} {fault}" for fault, tiles in faults.items() if tiles]
+    if found:
+        raise DataError(
+            "ids differ from the sample submission: " + "; ".join(found),
+            expected="a prediction for each of its ids and no other",
+            next_step="predict the test tiles of this competition again: salt ensemble",
+        )
+
+
+def _count_and_first(tiles: Sequence[str]) -> str:
+    """For example ``4 tiles (00a3, 00b1, 00c9, ...)``."""
+    shown = ", ".join(tiles[:3]) + (", ..." if len(tiles) > 3 else "")
+    return f"{len(tiles)} {'tile' if len(tiles) == 1 else 'tiles'} ({shown})"

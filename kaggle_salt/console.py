@@ -1,0 +1,157 @@
+"""What a person sees: bars on a terminal, plain lines elsewhere, tables and short reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from kaggle_salt.competition.check import CheckReport
+from kaggle_salt.errors import SaltError
+from kaggle_salt.pipeline.workspace import Listener
+from kaggle_salt.pipeline.workspace import Progress as Callback
+
+
+class ConsoleListener(Listener):
+    """Draws bars with rate and time left, and prints one plain line an epoch."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._epoch_seconds: list[float] = []
+
+    def note(self, text: str) -> None:
+        self.console.print(Text(text))
+
+    def warn(self, text: str) -> None:
+        self.console.print(Text("warning: " + text, style="yellow"))
+
+    def progress(self, title: str) -> Callback:
+        started = time.monotonic()
+
+        def update(done: int, total: int) -> None:
+            if self._bar is None:
+                self._open_bar(title, total)
+            self._advance(done, rate=done / max(time.monotonic() - started, 1e-9), unit="tiles/s")
+            if done >= total:
+                self._close_bar()
+                seconds = time.monotonic() - started
+                self.note(f"{title}: {total} in {seconds:.1f} s")
+
+        return update
+
+    def epoch_starts(self, title: str, steps: int) -> None:
+        self._open_bar(title, steps)
+        self._epoch_started = time.monotonic()
+
+    def steps_done(self, steps: int, loss: float) -> None:
+        rate = steps / max(time.monotonic() - self._epoch_started, 1e-9)
+        self._advance(steps, rate=rate, unit=f"steps/s  loss {loss:.4f}")
+
+    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None:
+        self._close_bar()
+        seconds = float(str(row["seconds"]))
+        self._epoch_seconds.append(seconds)
+        recent = self._epoch_seconds[-3:]
+        left = epochs_left * sum(recent) / len(recent)
+        self.note(
+            f"epoch {row['epoch']:>3}  {row['stage']:<12} loss {row['train_loss']:.4f}  "
+            f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  {seconds:.1f} s  "
+            f"about {_duration(left)} left"
+        )
+
+    def _open_bar(self, title: str, total: int) -> None:
+        self._close_bar()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(title, total=total, rate="")
+
+    def _advance(self, done: int, *, rate: float, unit: str) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, rate=f"{rate:.1f} {unit}")
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+    def error(self, error: SaltError) -> None:
+        """Say what was found, what was expected and what to do next."""
+        self._close_bar()
+        self.console.print(Text("error: " + error.found, style="bold red"))
+        if error.expected:
+            self.console.print(Text("expected: " + error.expected))
+        if error.next_step:
+            self.console.print(Text("next: " + error.next_step))
+
+
+def results_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A plain table; every column but the first is right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+    return table
+
+
+def check_lines(report: CheckReport) -> list[str]:
+    """A check report as lines of text."""
+    height, width = report.tile_shape
+    modes = "; ".join(
+        f"{kind} " + ", ".join(f"{count} {mode}" for mode, count in counts.items())
+        for kind, counts in report.modes.items()
+    )
+    empty, *bins = report.coverage_histogram
+    longest = max(report.coverage_histogram)
+    lines = [
+        f"{report.train_tiles} training tiles, {report.test_tiles} test tiles of {height}x{width}",
+        f"PNG modes: {modes}",
+        f"{report.empty_masks} masks are empty; {len(report.blank_tiles)} training and "
+        f"{len(report.blank_test_tiles)} test tiles are blank (one grey value)",
+        f"{len(report.duplicates)} groups of identical training tiles, "
+        f"{len(report.train_test_duplicates)} of training and test tiles (blank ones left out)",
+        f"{len(report.unknown_depths)} tiles without a depth",
+        "salt coverage:",
+        f"  {'empty':>9} {empty:>6} {_bar(empty, longest)}",
+    ]
+    for number, count in enumerate(bins):
+        span = f"{10 * number}-{10 * number + 10} %"
+        lines.append(f"  {span:>9} {count:>6} {_bar(count, longest)}")
+    if not report.inconsistencies:
+        return [*lines, "no inconsistency found"]
+    count = len(report.inconsistencies)
+    return [*lines, f"{count} inconsistencies:", *(f"  {line}" for line in report.inconsistencies)]
+
+
+def _bar(count: int, longest: int) -> str:
+    return "█" * round(40 * count / max(longest, 1))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,202 @@
+"""Predictions of many networks made one: joined over folds, averaged over members.
+
+Tiles are always matched by id, never by their place in an array.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.predictions import Predictions, create, load
+
+#: Weights are taken as whole parts of this. A sum of integers does not depend on the order of
+#: the members, and 255 * 2 * 2**20 leaves a factor of eight to the end of 32 bits.
+_WEIGHT_UNITS = 2**20
+
+#: Pixels averaged at once: 8 MB of 32-bit sums.
+_CHUNK_PIXELS = 2**21
+
+
+def join(parts: Sequence[Predictions]) -> Predictions:
+    """Put the out-of-fold predictions of different folds together, in memory.
+
+    Args:
+        parts: Predictions of different tiles of one size.
+
+    Returns:
+        All tiles, in the order of the parts; the manifest lists the parts' manifests.
+
+    Raises:
+        DataError: There is no part, a tile comes twice, or tile sizes differ.
+    """
+    _check_sizes(parts)
+    ids = tuple(tile for part in parts for tile in part.ids)
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    return Predictions(ids, probabilities, {"parts": [dict(part.manifest) for part in parts]})
+
+
+def common_ids(members: Sequence[Predictions]) -> tuple[str, ...]:
+    """Tiles that every member predicted, in the order of the first member.
+
+    Runs may have trained different folds; their blend can only be scored on these tiles.
+
+    Raises:
+        DataError: There is no member, or no such tile.
+    """
+    _check_sizes(members)
+    shared = set(members[0].ids).intersection(*(member.ids for member in members[1:]))
+    if not shared:
+        raise DataError(
+            f"no tile was predicted by all of the {len(members)} members",
+            expected="runs with at least one trained fold in common",
+            next_step="salt train --fold with the same fold for each run",
+        )
+    return tuple(tile for tile in members[0].ids if tile in shared)
+
+
+def blend(
+    members: Sequence[Predictions],
+    *,
+    weights: Sequence[float] | None = None,
+    ids: Sequence[str] | None = None,
+    stem: Path | None = None,
+) -> Predictions:
+    """Weighted mean of the members' probabilities, tile by tile.
+
+    The tiles go through in chunks, so that little more than the result has to fit into memory,
+    and with ``stem`` not even that. The mean is computed in integers and rounded to the nearest
+    stored level, halves upwards: the error is half a level (1/510) at most, and the order
+    of the members does not matter. Weights are taken to a millionth of their sum.
+
+    Args:
+        members: Predictions of tiles of one size; may be memory-mapped.
+        weights: One positive number for each member, of any sum; equal by default.
+        ids: Tiles to blend, in this order, such as :func:`common_ids`. By default those of the
+            first member, and then every member must hold exactly these.
+        stem: Where to write the result (see :mod:`kaggle_salt.predictions`); by default it
+            stays in memory.
+
+    Returns:
+        The blend, memory-mapped where ``stem`` is given; the manifest holds the members'
+        manifests and the weights, which sum to 1.
+
+    Raises:
+        ConfigError: The weights are not one positive number for each member.
+        DataError: There is no member, tile sizes differ, or a member lacks a tile.
+    """
+    size = _check_sizes(members)
+    units = _weight_units(weights, len(members))
+    tiles = members[0].ids if ids is None else tuple(ids)
+    rows = [
+        _rows(member, tiles, f"member {number} of {len(members)}", exact=ids is None)
+        for number, member in enumerate(members, start=1)
+    ]
+    manifest = {
+        "members": [dict(member.manifest) for member in members],
+        "weights": [unit / sum(units) for unit in units],
+    }
+    if stem is None:
+        out = np.empty((len(tiles), *size), dtype=np.uint8)
+        _fill_with_mean(out, members, rows, units)
+        return Predictions(tiles, out, manifest)
+    with create(stem, tiles, size, manifest) as out:
+        _fill_with_mean(out, members, rows, units)
+    return load(stem)
+
+
+def _fill_with_mean(
+    out: NDArray[np.uint8],
+    members: Sequence[Predictions],
+    rows: Sequence[NDArray[np.int64]],
+    units: Sequence[int],
+) -> None:
+    """Write the weighted mean of ``members[m].probabilities[rows[m]]`` into ``out``."""
+    divisor = np.uint32(2 * sum(units))
+    step = max(1, _CHUNK_PIXELS // math.prod(out.shape[1:]))
+    for start in range(0, len(out), step):
+        chunk = slice(start, start + step)
+        total = np.full(out[chunk].shape, sum(units), dtype=np.uint32)  # half of the divisor
+        for member, member_rows, unit in zip(members, rows, units, strict=True):
+            total += member.probabilities[member_rows[chunk]] * np.uint32(2 * unit)
+            _release(member.probabilities)
+        out[chunk] = total // divisor
+
+
+def _release(array: NDArray[Any]) -> None:
+    """Give back the memory of a mapped file that was read; it can be read again at any time.
+
+    Otherwise every file that was averaged would count as memory in use to the end. Only a
+    hint: systems without it keep the pages until they need them.
+    """
+    mapping = getattr(array, "_mmap", None)
+    if isinstance(mapping, mmap.mmap) and getattr(array, "mode", None) == "r":
+        advice = getattr(mmap, "MADV_DONTNEED", None)
+        if advice is not None:
+            mapping.madvise(advice)
+
+
+def _weight_units(weights: Sequence[float] | None, members: int) -> list[int]:
+    """Whole parts for each member, about ``_WEIGHT_UNITS`` in sum."""
+    if weights is None:
+        return [1] * members
+    wrong = [weight for weight in weights if not (math.isfinite(weight) and weight > 0)]
+    if wrong or len(weights) != members:
+        raise ConfigError(
+            f"weights {', '.join(map(str, weights))} for {members} members",
+            expected="one positive number for each member",
+        )
+    relative = [weight / max(weights) for weight in weights]  # a sum of large ones may overflow
+    total = math.fsum(relative)
+    return [round(weight / total * _WEIGHT_UNITS) for weight in relative]
+
+
+def _rows(
+    member: Predictions, tiles: Sequence[str], name: str, *, exact: bool
+) -> NDArray[np.int64]:
+    """Rows of ``member`` that hold ``tiles``; with ``exact`` it must hold nothing more."""
+    source = ", ".join(f"{key} {member.manifest[key]}" for key in ("run", "fold")
+                       if key in member.manifest)  # fmt: skip
+    label = f"{name} ({source})" if source else name
+    held = set(member.ids)
+    missing = [tile for tile in tiles if tile not in held]
+    if missing:
+        raise DataError(
+            f"{label} lacks {len(missing)} of {len(tiles)} tiles, the first is {missing[0]}",
+            expected="a prediction of every tile by every member",
+        )
+    if exact and len(member) > len(tiles):
+        wanted = set(tiles)
+        extra = next(tile for tile in member.ids if tile not in wanted)
+        raise DataError(
+            f"{label} has {len(member) - len(tiles)} tiles that the first member lacks, "
+            f"the first is {extra}",
+            expected="the same tiles in every member",
+        )
+    return member.rows(tiles)
+
+
+def _check_sizes(members: Sequence[Predictions]) -> tuple[int, int]:
+    """Height and width of all the tiles."""
+    if not members:
+        raise DataError(
+            "there are no predictions to combine",
+            expected="the predictions of at least one trained fold",
+            next_step="salt train --fold 0",
+        )
+    sizes = [member.probabilities.shape[1:] for member in members]
+    for size in sizes:
+        if size != sizes[0]:
+            raise DataError(
+                f"tiles of {size[0]}x{size[1]} and of {sizes[0][0]}x{sizes[0][1]} pixels",
+                expected="predictions of one tile size",
+            )
+    height, width = sizes[0]
+    return height, width

@@ -1,0 +1,127 @@
+"""One pass over the pixels, from which every threshold can be judged.
+
+A stored probability has only 256 values, so for each tile it is enough to know how often each
+value occurs inside and outside the true mask. Sums over the values above a level then give
+the intersection and the predicted area at that level, for all levels at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt.competition.metric import scores_from_counts
+from kaggle_salt.errors import DataError
+
+#: Values a stored probability can take, and so levels it can be compared with.
+LEVELS = 256
+
+#: Pixels counted at once: their bin numbers (8 bytes each) stay in the processor's cache.
+_CHUNK_PIXELS = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class TileHistograms:
+    """How often each stored value occurs in each tile, inside and outside its true mask.
+
+    Args:
+        inside: int32 ``[N, 256]``, pixels of the true mask.
+        outside: int32 ``[N, 256]``, the other pixels.
+    """
+
+    inside: NDArray[np.int32]
+    outside: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.inside)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> TileHistograms:
+        """Histograms of some of the tiles.
+
+        Args:
+            rows: Row numbers, or bool ``[N]``.
+        """
+        return TileHistograms(self.inside[rows], self.outside[rows])
+
+    @cached_property
+    def truth_area(self) -> NDArray[np.int64]:
+        """Pixels of each true mask, int64 ``[N]``."""
+        area: NDArray[np.int64] = self.inside.sum(axis=1, dtype=np.int64)
+        return area
+
+    @cached_property
+    def intersection(self) -> NDArray[np.int32]:
+        """Pixels of the true mask with ``value > level``, int32 ``[N, 256]``."""
+        return _count_above(self.inside)
+
+    @cached_property
+    def predicted_area(self) -> NDArray[np.int32]:
+        """Pixels with ``value > level``, int32 ``[N, 256]``."""
+        return _count_above(self.inside + self.outside)
+
+    @cached_property
+    def tenths(self) -> NDArray[np.int8]:
+        """Ten times the score of each tile at each level, int8 ``[N, 256]``, 0 to 10.
+
+        Every score is a whole number of tenths. Kept as integers they add up exactly, so that
+        two decisions of equal merit are seen to be equal.
+        """
+        scores = scores_from_counts(
+            self.intersection, self.truth_area[:, np.newaxis], self.predicted_area
+        )
+        return np.rint(10 * scores).astype(np.int8)
+
+
+def count_tiles(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> TileHistograms:
+    """Count the stored values of each tile in one pass.
+
+    Args:
+        truth: bool ``[N, H, W]``; may be memory-mapped.
+        probabilities: uint8 ``[N, H, W]``, probability = value / 255; may be memory-mapped.
+
+    Raises:
+        DataError: There is no tile, or the arrays are not of these types and one shape.
+    """
+    _check(truth, probabilities)
+    tiles, height, width = truth.shape
+    counts = np.empty((tiles, 2, LEVELS), dtype=np.int32)
+    step = max(1, _CHUNK_PIXELS // (height * width))
+    for start in range(0, tiles, step):
+        chunk = slice(start, start + step)
+        counts[chunk] = _count_chunk(truth[chunk], probabilities[chunk])
+    return TileHistograms(inside=counts[:, 1], outside=counts[:, 0])
+
+
+def _count_chunk(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Count values outside (0) and inside (1) the masks; returns ``[n, 2, 256]``."""
+    tiles = len(truth)
+    bins = probabilities.reshape(tiles, -1).astype(np.intp)  # [n, H * W]
+    bins += np.multiply(truth.reshape(tiles, -1), LEVELS, dtype=np.intp)
+    bins += np.arange(tiles)[:, np.newaxis] * (2 * LEVELS)
+    counts = np.bincount(bins.ravel(), minlength=tiles * 2 * LEVELS)
+    return counts.reshape(tiles, 2, LEVELS)
+
+
+def _count_above(histogram: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Pixels above each value: those from the highest value down, less those at the value."""
+    from_the_top = np.cumsum(histogram[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+    return from_the_top - histogram
+
+
+def _check(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> None:
+    if truth.dtype != np.bool_ or truth.ndim != 3:
+        raise DataError(f"truth: {truth.dtype} {list(truth.shape)}", expected="bool [N, H, W]")
+    if probabilities.dtype != np.uint8 or probabilities.shape != truth.shape:
+        raise DataError(
+            f"probabilities: {probabilities.dtype} {list(probabilities.shape)}",
+            expected=f"uint8 {list(truth.shape)}, as truth",
+        )
+    if not truth.size:
+        raise DataError(
+            "there are no tiles to choose a threshold on",
+            expected="at least one tile with out-of-fold probabilities",
+            next_step="salt train --fold 0",
+        )

@@ -1,0 +1,299 @@
+"""The decision from probabilities to masks: a threshold and a minimum area.
+
+The rule, everywhere: a pixel is salt when ``value > level``, where ``value`` is the stored
+uint8 probability and ``level`` an integer from 0 to 255; a mask of fewer than ``min_area``
+pixels then becomes empty. People are shown the threshold ``level / 255``.
+
+The search is exact: it judges every level together with every minimum area that changes a
+mask. Both were then chosen on the tiles they are scored on, so :func:`cross_fitted_score`
+says what such a choice earns on tiles it has not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from kaggle_salt.competition.metric import scores_from_counts
+from kaggle_salt.ensembling.histograms import LEVELS, TileHistograms, count_tiles
+from kaggle_salt.errors import ConfigError, DataError
+
+#: The level of threshold .5: ``value > 127`` says the same as ``value / 255 > .5``.
+DEFAULT_LEVEL = 127
+
+#: Parts that the tiles are dealt into when there is only one fold to cross-fit on.
+RANDOM_PARTS = 5
+
+#: Share of the bootstrap's means that an interval covers.
+CONFIDENCE = 0.95
+
+_CHUNK_DRAWS = 2**21
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How probabilities become masks, and what that earns.
+
+    Args:
+        level: A pixel is salt when its stored value exceeds this, 0 to 255.
+        threshold: ``level / 255``, for people.
+        min_area: Masks of fewer pixels become empty; 0 and 1 change nothing.
+        score: Mean competition score of the tiles it was measured on, 0 to 1.
+        interval: 95 % bootstrap interval of ``score`` over the tiles.
+    """
+
+    level: int
+    threshold: float
+    min_area: int
+    score: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What a searched decision earns on tiles that had no part in the search.
+
+    Args:
+        score: Mean competition score of all tiles, each under the decision chosen without its
+            part, 0 to 1.
+        interval: 95 % bootstrap interval of ``score`` over the tiles.
+        decisions: For each part, the decision chosen on the other parts, with its score there.
+    """
+
+    score: float
+    interval: tuple[float, float]
+    decisions: Mapping[int, Decision]
+
+
+def search(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> Decision:
+    """Find the level and the minimum area with the highest mean score.
+
+    Args:
+        truth: bool ``[N, H, W]``; may be memory-mapped.
+        probabilities: uint8 ``[N, H, W]``, probability = value / 255; may be memory-mapped.
+
+    Returns:
+        The best decision, as :func:`best_decision` chooses it.
+
+    Raises:
+        DataError: There is no tile, or the arrays are not of these types and one shape.
+    """
+    return best_decision(count_tiles(truth, probabilities))
+
+
+def best_decision(histograms: TileHistograms) -> Decision:
+    """Find the level and the minimum area with the highest mean score.
+
+    Where several are equally good the tiles leave the choice open, and it falls as near as it
+    can to changing nothing: first the smallest minimum area, then the level nearest to 127,
+    then the lower of two levels as near. Score and interval are those of the very tiles that
+    chose, and so a little too high; :func:`cross_fitted_score` has the honest ones.
+
+    Raises:
+        DataError: There is no tile.
+    """
+    if not len(histograms):
+        raise DataError("there are no tiles to choose a threshold on", expected="at least one")
+    candidates, totals = _all_totals(histograms)
+    levels, columns = np.nonzero(totals == totals.max())
+    min_areas = candidates[levels, columns]
+    preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas))[0]
+    return score_at(histograms, int(levels[preferred]), int(min_areas[preferred]))
+
+
+def score_at(histograms: TileHistograms, level: int = DEFAULT_LEVEL, min_area: int = 0) -> Decision:
+    """Measure a given decision.
+
+    Returns:
+        The decision with its mean score and interval on these tiles.
+
+    Raises:
+        ConfigError: The level is outside 0 to 255 or the minimum area negative.
+        DataError: There is no tile.
+    """
+    scores = tile_scores(histograms, level, min_area)
+    interval = bootstrap_interval(scores)
+    return Decision(level, level / (LEVELS - 1), min_area, float(scores.mean()), interval)
+
+
+def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit:
+    """Score the search itself: each part under the decision chosen on the other parts.
+
+    Args:
+        histograms: N tiles.
+        parts: int ``[N]``, the part each tile belongs to: its fold. Where all tiles are of one
+            fold they are dealt into five random parts instead, the same at every call.
+
+    Raises:
+        DataError: There are fewer than two tiles, or not one part number for each.
+    """
+    numbers = _parts(np.asarray(parts), len(histograms))
+    scores = np.empty(len(histograms))
+    decisions = {}
+    for part in np.unique(numbers).tolist():
+        held_out = numbers == part
+        decision = best_decision(histograms.take(~held_out))
+        scores[held_out] = tile_scores(histograms.take(held_out), decision.level, decision.min_area)
+        decisions[part] = decision
+    return CrossFit(float(scores.mean()), bootstrap_interval(scores), decisions)
+
+
+def curve(histograms: TileHistograms, min_area: int = 0) -> pd.DataFrame:
+    """Score at every level, for the threshold-versus-score picture.
+
+    Returns:
+        256 rows by ascending level, columns ``threshold`` (0 to 1) and ``score`` (0 to 1).
+    """
+    blanked = histograms.predicted_area < min_area  # [N, 256]
+    blank = _blank_tenths(histograms)[:, np.newaxis]
+    tenths = np.where(blanked, blank, histograms.tenths)
+    thresholds = np.arange(LEVELS) / (LEVELS - 1)
+    return pd.DataFrame({"threshold": thresholds, "score": tenths.mean(axis=0) / 10})
+
+
+def tile_scores(
+    histograms: TileHistograms, level: int = DEFAULT_LEVEL, min_area: int = 0
+) -> NDArray[np.float64]:
+    """Competition score of each tile under a given decision.
+
+    Returns:
+        float64 ``[N]``, each 0, .1, ..., 1.
+
+    Raises:
+        ConfigError: The level is outside 0 to 255 or the minimum area negative.
+    """
+    _check_decision(level, min_area)
+    intersection = histograms.inside[:, level + 1 :].sum(axis=1)
+    predicted_area = intersection + histograms.outside[:, level + 1 :].sum(axis=1)
+    kept = predicted_area >= min_area
+    return scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
+
+
+def apply_decision(
+    probabilities: NDArray[np.uint8], level: int = DEFAULT_LEVEL, min_area: int = 0
+) -> NDArray[np.bool_]:
+    """Turn probabilities into masks.
+
+    Args:
+        probabilities: uint8 ``[N, H, W]``, probability = value / 255.
+        level: A pixel is salt when its value exceeds this, 0 to 255.
+        min_area: Masks of fewer pixels become empty.
+
+    Returns:
+        bool ``[N, H, W]``.
+
+    Raises:
+        ConfigError: The level is outside 0 to 255 or the minimum area negative.
+    """
+    _check_decision(level, min_area)
+    masks = probabilities > level
+    masks[np.count_nonzero(masks, axis=(1, 2)) < min_area] = False
+    return masks
+
+
+def nearest_level(threshold: float) -> int:
+    """Level of a threshold that a person gave, so that a printed threshold finds its level.
+
+    Halfway between two levels it is the lower one: .5 is level 127.
+
+    Args:
+        threshold: Probability, 0 to 1.
+
+    Raises:
+        ConfigError: The threshold is not a number from 0 to 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold {threshold}", expected="a probability from 0 to 1")
+    return math.ceil(threshold * (LEVELS - 1) - 0.5)
+
+
+def bootstrap_interval(
+    scores: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000
+) -> tuple[float, float]:
+    """95 % percentile interval of a mean over tiles, by resampling the tiles.
+
+    A resample's mean depends only on how often each distinct score was drawn, and these
+    counts are multinomial: drawing them directly is the same bootstrap, and with the eleven
+    scores a tile can have it costs next to nothing.
+
+    Args:
+        scores: float64 ``[N]``.
+        seed: Seed of the resampling; the same seed gives the same interval.
+        resamples: Number of resamples.
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        DataError: There are no scores.
+
+    Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 1979.
+    """
+    if not len(scores):
+        raise DataError("there are no scores to resample", expected="at least one tile")
+    rng = np.random.default_rng(seed)
+    values, counts = np.unique(scores, return_counts=True)
+    means = np.empty(resamples)
+    step = max(1, _CHUNK_DRAWS // len(values))
+    for start in range(0, resamples, step):
+        chunk = means[start : start + step]
+        chunk[:] = rng.multinomial(len(scores), counts / len(scores), len(chunk)) @ values
+    means /= len(scores)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _all_totals(
+    histograms: TileHistograms,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sum of tenths over the tiles for every level and every minimum area that matters.
+
+    Column ``j`` of both results is about emptying the ``j`` smallest masks of a level.
+
+    Returns:
+        The least minimum area that does so, and the sum it earns, or -1 where no minimum area
+        does so because the next mask is as small. Both int32 ``[256, N + 1]``.
+    """
+    tenths = np.ascontiguousarray(histograms.tenths.T)  # [256, N]
+    areas = np.ascontiguousarray(histograms.predicted_area.T)  # [256, N]
+    smallest_first = np.argsort(areas, axis=1)
+    areas = np.take_along_axis(areas, smallest_first, axis=1)
+    gains = np.take_along_axis(_blank_tenths(histograms) - tenths, smallest_first, axis=1)
+
+    totals = np.empty((LEVELS, len(histograms) + 1), dtype=np.int32)
+    totals[:, 0] = tenths.sum(axis=1)
+    totals[:, 1:] = totals[:, :1] + np.cumsum(gains, axis=1, dtype=np.int32)
+    totals[:, 1:-1][areas[:, :-1] == areas[:, 1:]] = -1
+
+    min_areas = np.zeros_like(totals)
+    min_areas[:, 1:] = areas + 1
+    return min_areas, totals
+
+
+def _blank_tenths(histograms: TileHistograms) -> NDArray[np.int8]:
+    """Ten times the score of an empty prediction for each tile, int8 ``[N]``."""
+    return np.where(histograms.truth_area == 0, 10, 0).astype(np.int8)
+
+
+def _parts(parts: NDArray[np.integer], tiles: int) -> NDArray[np.integer]:
+    """The parts to cross-fit on: those given, or random ones where they are all the same."""
+    if parts.shape != (tiles,) or not np.issubdtype(parts.dtype, np.integer):
+        raise DataError(f"parts: {parts.dtype} {list(parts.shape)}", expected=f"int [{tiles}]")
+    if tiles < 2:
+        raise DataError(f"{tiles} tiles cannot be cross-fitted", expected="at least two tiles")
+    if np.unique(parts).size > 1:
+        return parts
+    return np.random.default_rng(0).permutation(np.arange(tiles) % RANDOM_PARTS)
+
+
+def _check_decision(level: int, min_area: int) -> None:
+    if not 0 <= level < LEVELS:
+        raise ConfigError(f"level {level}", expected=f"an integer from 0 to {LEVELS - 1}")
+    if min_area < 0:
+        raise ConfigError(f"minimum area {min_area}", expected="a number of pixels, 0 or more")

@@ -1,0 +1,69 @@
+"""Errors a person can act on: what was found, what was expected, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class SaltError(Exception):
+    """Base of every error the toolkit raises on purpose.
+
+    Args:
+        found: What is wrong, with the value or path that is wrong.
+        expected: What would have been right.
+        next_step: The command or edit that mends it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, found: str, *, expected: str = "", next_step: str = "") -> None:
+        self.found = found
+        self.expected = expected
+        self.next_step = next_step
+        lines = [found]
+        if expected:
+            lines.append(f"expected: {expected}")
+        if next_step:
+            lines.append(f"next: {next_step}")
+        super().__init__("\n".join(lines))
+
+
+class TrainingError(SaltError):
+    """Training or prediction failed at run time."""
+
+
+class ConfigError(SaltError):
+    """A preset, key, value or option that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(SaltError):
+    """Files that are missing, damaged or contradict each other."""
+
+    exit_code = 3
+
+
+class RleError(DataError):
+    """A run-length string that Kaggle would refuse or misread."""
+
+
+class NetworkError(SaltError):
+    """Something that had to come over the network, or the credentials for it, is missing."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was probably meant, for the end of an error message.
+
+    Returns:
+        ``"did you mean 'x'?"``, or the whole list where nothing is close.
+    """
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "one of " + ", ".join(choices)

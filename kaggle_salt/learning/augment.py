@@ -1,0 +1,115 @@
+"""Named augmentation pipelines, each sample drawn from its own seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt.errors import ConfigError, nearest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news on import
+import albumentations as A
+import cv2
+
+cv2.setNumThreads(0)  # loader workers and torch already use the cores
+
+
+def _none() -> list[A.BasicTransform]:
+    return []
+
+
+def _flip() -> list[A.BasicTransform]:
+    return [A.HorizontalFlip(p=0.5)]
+
+
+def _affine(scale: tuple[float, float], shift: float, degrees: float) -> A.BasicTransform:
+    return A.Affine(
+        scale=scale,
+        translate_percent=(-shift, shift),
+        rotate=(-degrees, degrees),
+        keep_ratio=False,
+        balanced_scale=True,
+        border_mode=cv2.BORDER_REFLECT_101,
+        interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST,
+        p=0.8,
+    )
+
+
+def _light() -> list[A.BasicTransform]:
+    return [
+        *_flip(),
+        _affine(scale=(0.8, 1.25), shift=0.12, degrees=8),
+        A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.2, p=0.5),
+    ]
+
+
+def _strong() -> list[A.BasicTransform]:
+    return [
+        *_flip(),
+        _affine(scale=(0.7, 1.4), shift=0.2, degrees=12),
+        A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.3, p=0.5),
+        A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
+        A.GaussianBlur(blur_limit=(3, 5), p=0.1),
+        A.CoarseDropout(
+            num_holes_range=(1, 3), hole_height_range=(0.1, 0.25), hole_width_range=(0.1, 0.25),
+            fill=0, p=0.2,
+        ),
+    ]  # fmt: skip
+
+
+#: Pipelines by name. Vertical flips are in none of them: gravity tells up from down.
+PIPELINES: dict[str, Callable[[], list[A.BasicTransform]]] = {
+    "none": _none,
+    "flip": _flip,
+    "light": _light,
+    "strong": _strong,
+}
+
+
+class Augmenter:
+    """Applies a named pipeline to a tile and its mask.
+
+    The draw depends on the seed alone: the same tile with the same seed comes out the same in
+    any process and in any order.
+
+    Args:
+        pipeline: A name from :data:`PIPELINES`.
+
+    Raises:
+        ConfigError: There is no such pipeline.
+    """
+
+    def __init__(self, pipeline: str) -> None:
+        if pipeline not in PIPELINES:
+            raise ConfigError(
+                f"unknown augmentation '{pipeline}'", expected=nearest(pipeline, PIPELINES)
+            )
+        transforms = PIPELINES[pipeline]()
+        self._compose = A.Compose(transforms, strict=True) if transforms else None
+
+    def __call__(
+        self, tile: NDArray[np.uint8], mask: NDArray[np.bool_], seed: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Augment one tile.
+
+        Args:
+            tile: uint8 ``[H, W]``.
+            mask: bool ``[H, W]``.
+            seed: Any non-negative integer.
+
+        Returns:
+            Tile and mask (0 or 1), uint8 ``[H, W]``, contiguous.
+        """
+        target = mask.view(np.uint8)
+        if self._compose is None:
+            return np.array(tile), np.array(target)
+        self._compose.set_random_seed(seed)
+        out = self._compose(image=np.ascontiguousarray(tile), mask=np.ascontiguousarray(target))
+        # a transform that does nothing hands back its input, which may be a read-only file
+        return np.require(out["image"], requirements="CW"), np.require(
+            out["mask"], requirements="CW"
+        )

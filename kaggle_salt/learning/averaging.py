@@ -1,0 +1,86 @@
+"""Stochastic weight averaging: an equal mean of weights, and batch-norm statistics to match.
+
+Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
+UAI 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Running equal mean of a network's parameters.
+
+    Buffers (batch-norm statistics) are not averaged: after :meth:`apply` they belong to none of
+    the averaged networks and must be estimated anew, see :func:`reestimate_batch_norm`.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take the network's present parameters into the mean."""
+        self.count += 1
+        for name, parameter in network.named_parameters():
+            if self.count == 1:
+                self.mean[name] = parameter.detach().clone()
+            else:
+                self.mean[name].lerp_(parameter, 1 / self.count)
+
+    @torch.no_grad()
+    def apply(self, network: nn.Module) -> None:
+        """Give the network the averaged parameters."""
+        for name, parameter in network.named_parameters():
+            parameter.copy_(self.mean[name])
+
+    def state_dict(self) -> dict[str, object]:
+        return {"count": self.count, "mean": self.mean}
+
+    def load_state_dict(self, state: dict[str, object], device: torch.device) -> None:
+        self.count = int(str(state["count"]))
+        mean = state["mean"]
+        assert isinstance(mean, dict)
+        self.mean = {name: tensor.to(device) for name, tensor in mean.items()}
+
+
+@torch.no_grad()
+def reestimate_batch_norm(
+    network: nn.Module,
+    batches: Iterable[Tensor],
+    forward: Callable[[nn.Module, Tensor], Tensor],
+) -> None:
+    """Estimate all batch-norm statistics anew from ``batches``, each weighted by its size.
+
+    Unlike ``torch.optim.swa_utils.update_bn``, which counts a short last batch like a full one,
+    this gives every tile the same weight.
+
+    Args:
+        network: Left in the mode (train or eval) it came in.
+        batches: Network inputs float ``[B, C, S, S]``.
+        forward: Runs the network on a batch, in the number format it is used with.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in norms if norm.track_running_stats]
+    if not norms:
+        return
+    was_training, momenta = network.training, [norm.momentum for norm in norms]
+    # Dropout stays off, as at prediction time: only the norms themselves go to train mode.
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+    seen = 0
+    for batch in batches:
+        seen += len(batch)
+        for norm in norms:
+            norm.momentum = len(batch) / seen
+        forward(network, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.train(was_training)

@@ -1,0 +1,95 @@
+"""What a resume needs, saved after every epoch and restored to the bit."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaggle_salt.errors import TrainingError
+from kaggle_salt.runs import atomic_path
+
+
+@dataclass
+class Progress:
+    """How far a fold has come, and everything that cannot be computed again.
+
+    ``stage`` and ``stage_epoch`` count what is behind: (1, 0) means that the first stage is
+    over and its weights have been handed on. Data order and augmentation follow from the seed
+    and the epoch, so that only torch's generator has to be kept (dropout).
+    """
+
+    stage: int = 0
+    stage_epoch: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_cost: float = float("inf")
+    bad_epochs: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    schedule: dict[str, float] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: Path,
+    progress: Progress,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+) -> None:
+    """Write a checkpoint atomically; the previous one stays until the new one is whole."""
+    state = {
+        "progress": {name: getattr(progress, name) for name in asdict(Progress())},
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict() if optimizer else {},
+        "generator": torch.get_rng_state(),
+        "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it was read: apply it with :meth:`restore`."""
+
+    progress: Progress
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    generator: Tensor
+    cuda_generators: list[Tensor]
+
+    def restore(self, network: torch.nn.Module) -> Progress:
+        """Give the network its weights and torch its random state; return the progress."""
+        network.load_state_dict(self.network)
+        torch.set_rng_state(self.generator)
+        if self.cuda_generators and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(self.cuda_generators)
+        return self.progress
+
+
+def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
+    """Read a checkpoint, tensors on ``device``; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        TrainingError: The file is damaged.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        return Checkpoint(
+            progress=Progress(**state["progress"]),
+            network=state["network"],
+            optimizer=state["optimizer"],
+            generator=state["generator"].cpu(),
+            cuda_generators=[generator.cpu() for generator in state["cuda_generators"]],
+        )
+    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}",
+            expected="a checkpoint written by salt train",
+            next_step="train the fold anew with --overwrite",
+        ) from error

@@ -1,0 +1,171 @@
+"""One fold from tiles to files: weights, out-of-fold probabilities, test probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kaggle_salt import predictions
+from kaggle_salt.competition.metric import score
+from kaggle_salt.config import Config
+from kaggle_salt.errors import TrainingError
+from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import Progress, predict
+from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
+from kaggle_salt.learning.training import FoldTraining, TrainingTiles, Watcher, fold_seed
+from kaggle_salt.runs import FoldFolder, atomic_path, file_hash, read_json, write_json
+
+
+@dataclass(frozen=True)
+class FoldSummary:
+    """What ``fold.json`` says of a finished fold.
+
+    Args:
+        fold: Number of the fold.
+        score: Competition score of the out-of-fold probabilities at threshold .5, in [0, 1].
+        tiles: Number of validation tiles.
+        epochs: Epochs trained.
+        seconds: Training time, validation included, over all sittings.
+        parameters: Number of trainable parameters.
+        weights_hash: SHA-256 of the weights file.
+    """
+
+    fold: int
+    score: float
+    tiles: int
+    epochs: int
+    seconds: float
+    parameters: int
+    weights_hash: str
+
+
+def train_fold(
+    config: Config,
+    tiles: TrainingTiles,
+    ids: Sequence[str],
+    folder: FoldFolder,
+    compute: Compute,
+    watcher: Watcher,
+) -> FoldSummary:
+    """Train a fold (or go on with it) and write everything it leaves behind.
+
+    Args:
+        config: The run's configuration.
+        tiles: All tiles with masks, and the fold's rows.
+        ids: Id of each row of ``tiles``.
+        folder: ``runs/<run>/fold<k>``; a checkpoint in it is continued.
+        compute: Device and number format.
+        watcher: Told of the progress.
+
+    Raises:
+        TrainingError: Training failed; the last good checkpoint stays.
+    """
+    torch.manual_seed(fold_seed(config, folder.fold))
+    fresh = not folder.checkpoint.exists()
+    network = build(config.model, config.input.channels, pretrained=fresh)
+    progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
+    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(folder.weights) as temporary:
+        safetensors.torch.save_file(state, temporary)
+    weights_hash = file_hash(folder.weights)
+    rows = tiles.validation_rows
+    oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
+    framing = Framing(tiles.tile_shape, config.input)
+    predict(
+        network, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
+    )
+    manifest = {"kind": "out-of-fold", "fold": folder.fold, "weights_hash": weights_hash}
+    oof_ids = tuple(ids[row] for row in rows)
+    predictions.save(folder.oof, predictions.Predictions(oof_ids, oof, manifest))
+    summary = FoldSummary(
+        fold=folder.fold,
+        score=score(tiles.masks[rows], oof > 127),
+        tiles=len(rows),
+        epochs=progress.epoch,
+        seconds=round(progress.seconds, 1),
+        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        weights_hash=weights_hash,
+    )
+    write_json(folder.summary, asdict(summary))
+    folder.checkpoint.unlink()  # a finished fold needs no resume; the weights are kept apart
+    return summary
+
+
+def read_summary(folder: FoldFolder) -> FoldSummary:
+    """Read ``fold.json`` of a finished fold."""
+    return FoldSummary(**read_json(folder.summary))
+
+
+def load_network(config: Config, folder: FoldFolder, compute: Compute) -> nn.Module:
+    """Build the network of a finished fold with its weights; nothing is downloaded.
+
+    Raises:
+        TrainingError: The weights file is not the one that the fold wrote.
+        ConfigError: The weights do not fit the run's configuration.
+    """
+    if file_hash(folder.weights) != read_summary(folder).weights_hash:
+        raise TrainingError(
+            f"{folder.weights} has changed since the fold was trained",
+            expected="the file whose hash stands in fold.json",
+            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+        )
+    network = build(config.model, config.input.channels, pretrained=False)
+    apply_weights(network, read_weights(folder.weights), str(folder.weights))
+    return compute.place(network)
+
+
+def predict_test(
+    config: Config,
+    folder: FoldFolder,
+    ids: Sequence[str],
+    tiles: NDArray[np.uint8],
+    *,
+    data_hash: str,
+    compute: Compute,
+    progress: Progress | None = None,
+) -> predictions.Predictions:
+    """Predict the test tiles with a finished fold, or take the predictions it already made.
+
+    They are taken from disk if weights, data, augmentation and number format are the same.
+
+    Args:
+        config: The run's configuration.
+        folder: A finished fold.
+        ids: Test ids, in the order of ``tiles``.
+        tiles: uint8 ``[N, H, W]``, may be memory-mapped.
+        data_hash: Hash of the competition's data.
+        compute: Device and number format.
+        progress: Called with (tiles done, tiles in all).
+
+    Returns:
+        Memory-mapped predictions.
+    """
+    manifest = {
+        "kind": "test",
+        "fold": folder.fold,
+        "weights_hash": read_summary(folder).weights_hash,
+        "data_hash": data_hash,
+        "tta": config.inference.tta,
+        "bf16": compute.bf16,
+    }
+    if predictions.exists(folder.test):
+        cached = predictions.load(folder.test)
+        if dict(cached.manifest) == manifest and list(cached.ids) == list(ids):
+            return cached
+    network = load_network(config, folder, compute)
+    height, width = tiles.shape[1:]
+    framing = Framing((height, width), config.input)
+    with predictions.create(folder.test, ids, (height, width), manifest) as out:
+        predict(
+            network, tiles, out,
+            framing=framing, compute=compute, config=config.inference, progress=progress,
+        )  # fmt: skip
+    return predictions.load(folder.test)

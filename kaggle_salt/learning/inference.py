@@ -1,0 +1,85 @@
+"""From weights and tiles to stored probabilities, with flip test-time augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kaggle_salt.config import InferenceConfig
+from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.framing import Framing
+
+Progress = Callable[[int, int], None]
+
+
+def predict(
+    network: nn.Module,
+    tiles: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    *,
+    framing: Framing,
+    compute: Compute,
+    config: InferenceConfig,
+    progress: Progress | None = None,
+) -> None:
+    """Write the salt probability of every pixel.
+
+    With ``tta = flip`` the probability is the mean over the tile and its left-right mirror
+    image. Only one batch is in memory at a time, so that ``tiles`` and ``out`` may both be
+    memory-mapped.
+
+    Args:
+        network: Placed on ``compute``; set to eval mode.
+        tiles: uint8 ``[N, H, W]``.
+        out: uint8 ``[N, H, W]``, filled with round(255 p).
+        framing: How tiles fit the network.
+        compute: Device and number format.
+        config: TTA and batch size.
+        progress: Called with (tiles done, tiles in all) after each batch.
+    """
+    network.eval()
+    for start, batch in _batches(tiles, config.batch_size, compute.device):
+        probabilities = tile_probabilities(network, batch, framing, compute, config.tta)
+        quantised = (probabilities * 255).round().to(torch.uint8)
+        out[start : start + len(batch)] = quantised.cpu().numpy()
+        if progress:
+            progress(start + len(batch), len(tiles))
+
+
+@torch.inference_mode()
+def tile_probabilities(
+    network: nn.Module, tiles: Tensor, framing: Framing, compute: Compute, tta: str
+) -> Tensor:
+    """Probabilities of one batch.
+
+    Args:
+        network: In eval mode.
+        tiles: uint8 ``[B, H, W]`` on the device.
+        framing: How tiles fit the network.
+        compute: Device and number format.
+        tta: ``none`` or ``flip``.
+
+    Returns:
+        float32 ``[B, H, W]`` in [0, 1].
+    """
+
+    def probabilities(views: Tensor) -> Tensor:
+        logits = compute.forward(network, framing.prepare(views))  # [B, 1, S, S]
+        return framing.unframe(logits).sigmoid()[:, 0]  # [B, H, W]
+
+    plain = probabilities(tiles)
+    if tta == "none":
+        return plain
+    return (plain + probabilities(tiles.flip(-1)).flip(-1)) / 2
+
+
+def _batches(
+    tiles: NDArray[np.uint8], size: int, device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(tiles), size):
+        # np.array copies: a memory-mapped array is read-only, which torch does not accept
+        yield start, torch.from_numpy(np.array(tiles[start : start + size])).to(device)

@@ -1,0 +1,98 @@
+"""Weights that come from elsewhere: a download, or a file."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from kaggle_salt.errors import ConfigError, NetworkError
+
+
+@contextmanager
+def downloading(encoder: str) -> Iterator[None]:
+    """Turn a failed download into an error that says how to go on without one.
+
+    Raises:
+        NetworkError: The weights of ``encoder`` could not be fetched.
+    """
+    try:
+        yield
+    except OSError as error:  # huggingface_hub's and httpx's errors are OSErrors, or are wrapped
+        raise NetworkError(
+            f"the ImageNet weights of {encoder} cannot be downloaded "
+            f"({type(error).__name__}: {str(error).splitlines()[0]})",
+            expected="a connection to the model hub, or weights on disk",
+            next_step="--set model.weights=none to train from scratch, "
+            "or --set model.weights=FILE.safetensors",
+        ) from error
+
+
+def load_weights_file(network: nn.Module, name: str) -> None:
+    """Load a whole network's weights, or its encoder's, from a file.
+
+    Args:
+        network: The network to fill; it must have exactly the file's tensors.
+        name: A ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read without pickle).
+
+    Raises:
+        ConfigError: The file is missing, unreadable, or belongs to another architecture.
+    """
+    tensors = read_weights(Path(name))
+    encoder = getattr(network, "encoder", None)
+    target = network
+    if isinstance(encoder, nn.Module) and tensors.keys() == encoder.state_dict().keys():
+        target = encoder
+    apply_weights(target, tensors, name)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors.
+
+    Raises:
+        ConfigError: Missing file, or one that is neither safetensors nor a plain state dict.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"the weights file {path} does not exist",
+            expected="imagenet, none, or a file",
+            next_step="--set model.weights=none",
+        )
+    try:
+        if path.suffix == ".safetensors":
+            tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(
+            f"the weights file {path} cannot be read: {str(error).splitlines()[0]}",
+            expected="safetensors, or a state dict saved by torch",
+        ) from error
+    return tensors
+
+
+def apply_weights(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load tensors into a network that must have exactly these names and shapes.
+
+    Raises:
+        ConfigError: Naming the first tensors that are missing, left over or of another shape.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    left_over = sorted(tensors.keys() - own.keys())
+    reshaped = sorted(k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape)
+    if missing or left_over or reshaped:
+        groups = {"missing": missing, "left over": left_over, "of another shape": reshaped}
+        found = "; ".join(f"{len(g)} {what} ({g[0]})" for what, g in groups.items() if g)
+        raise ConfigError(
+            f"{source} does not fit {type(network).__name__}: {found}",
+            expected=f"the {len(own)} tensors of this architecture",
+            next_step="use the preset the weights were trained with, or --set model.weights=none",
+        )
+    network.load_state_dict(tensors)

@@ -1,0 +1,293 @@
+"""The stages of one fold: a loop that can be read from top to bottom.
+
+A stage trains with one loss, optimiser and schedule, and hands on its last, best or averaged
+weights; the next stage starts from those with a fresh optimiser. After every epoch everything a
+resume needs is on disk, so that a kill costs the running epoch and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kaggle_salt.competition.metric import score
+from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.errors import TrainingError
+from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.averaging import WeightAverage, reestimate_batch_norm
+from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
+from kaggle_salt.learning.checkpoint import (
+    Checkpoint,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+)
+from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.losses import Loss, make_loss
+from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
+from kaggle_salt.runs import FoldFolder, write_text
+
+#: Optimiser steps between two looks at the loss: often enough for a bar, rare for a GPU's queue.
+LOOK_EVERY = 20
+
+
+class Watcher(Protocol):
+    """Whoever follows a training: the command line's bar, or nobody."""
+
+    def epoch_starts(self, title: str, steps: int) -> None: ...
+    def steps_done(self, steps: int, loss: float) -> None: ...
+    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainingTiles:
+    """Tiles with masks, and which of them train and which validate.
+
+    Args:
+        images: uint8 ``[N, H, W]``.
+        masks: bool ``[N, H, W]``.
+        train_rows: Rows that are trained on.
+        validation_rows: Rows that are only looked at.
+    """
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64]
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        height, width = self.images.shape[1:]
+        return height, width
+
+
+class FoldTraining:
+    """Trains one fold, or goes on with it where its checkpoint ends.
+
+    Args:
+        config: The run's configuration.
+        network: Built under the fold's seed; overwritten by the checkpoint if there is one.
+        tiles: Training and validation tiles.
+        folder: Where checkpoint and history are written.
+        compute: Device and number format.
+        watcher: Told of every epoch and some steps.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        network: nn.Module,
+        tiles: TrainingTiles,
+        folder: FoldFolder,
+        compute: Compute,
+        watcher: Watcher,
+    ) -> None:
+        self.config = config
+        self.tiles = tiles
+        self.folder = folder
+        self.compute = compute
+        self.watcher = watcher
+        self.network = compute.place(network)
+        training = config.training
+        self.seed = fold_seed(config, folder.fold)
+        self.sampler = EpochSampler(tiles.train_rows, training.batch_size, self.seed)
+        dataset = TileDataset(
+            tiles.images, tiles.masks, Augmenter(config.augment.pipeline), self.seed
+        )
+        self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
+        self.progress = Progress()
+
+    def run(self) -> Progress:
+        """Train all stages; the network then holds the last stage's weights.
+
+        Raises:
+            TrainingError: The loss is not a number any more, or the checkpoint is damaged.
+        """
+        checkpoint = None
+        if self.folder.checkpoint.exists():
+            checkpoint = load_checkpoint(self.folder.checkpoint, self.compute.device)
+            self.progress = checkpoint.restore(self.network)
+        for number in range(self.progress.stage, len(self.config.stage)):
+            self._train_stage(self.config.stage[number], checkpoint)
+            checkpoint = None
+        return self.progress
+
+    def _train_stage(self, stage: StageConfig, checkpoint: Checkpoint | None) -> None:
+        progress = self.progress
+        framing = Framing(self.tiles.tile_shape, self.config.input, stage.shrink)
+        loss = make_loss(stage.loss)
+        optimizer = make_optimizer(stage.optimizer, self.network)
+        schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, len(self.sampler))
+        average = WeightAverage()
+        if checkpoint and progress.stage_epoch > 0:
+            optimizer.load_state_dict(checkpoint.optimizer)
+            schedule.state = dict(progress.schedule)
+            if progress.average:
+                average.load_state_dict(progress.average, self.compute.device)
+        while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
+            started = time.monotonic()
+            train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule)
+            val_loss, val_score = validate(self.network, self.tiles, framing, loss, self.compute)
+            if stage.keep == "average":
+                average.update(self.network)
+                progress.average = average.state_dict()
+            self._end_epoch(stage, schedule, (train_loss, val_loss, val_score), started)
+            save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
+        self._hand_on(stage, framing, average)
+
+    def _train_epoch(
+        self,
+        stage: StageConfig,
+        framing: Framing,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+    ) -> float:
+        """One pass over the training tiles; returns the mean loss."""
+        progress, device = self.progress, self.compute.device
+        self.sampler.epoch = progress.epoch
+        self.network.train()
+        self.watcher.epoch_starts(
+            f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", len(self.sampler)
+        )
+        total = torch.zeros((), device=device)
+        first_step = progress.stage_epoch * len(self.sampler)
+        for number, (tiles, masks) in enumerate(self.loader, start=1):
+            set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
+            inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
+            target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
+            logits = framing.unframe(self.compute.forward(self.network, inputs))
+            batch_loss = loss(logits, target)
+            optimizer.zero_grad()
+            batch_loss.backward()  # type: ignore[no-untyped-call]
+            if stage.optimizer.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
+            optimizer.step()
+            total += batch_loss.detach()
+            if number % LOOK_EVERY == 0 or number == len(self.sampler):
+                mean = float(total) / number
+                self._refuse_nan(mean, stage)
+                self.watcher.steps_done(number, mean)
+        return float(total) / len(self.sampler)
+
+    def _refuse_nan(self, loss: float, stage: StageConfig) -> None:
+        if math.isfinite(loss):
+            return
+        raise TrainingError(
+            f"the training loss of stage '{stage.name}' is {loss} "
+            f"in epoch {self.progress.stage_epoch + 1}",
+            expected="a finite loss; the checkpoint of the epoch before is untouched",
+            next_step=f"--set stage.{stage.name}.optimizer.lr={stage.optimizer.lr / 4:g} "
+            f"--set stage.{stage.name}.optimizer.clip=1.0, or --set training.precision=float32",
+        )
+
+    def _end_epoch(
+        self,
+        stage: StageConfig,
+        schedule: Schedule,
+        figures: tuple[float, float, float],
+        started: float,
+    ) -> None:
+        """Write the epoch into the history and keep count of what the stage is waiting for."""
+        progress = self.progress
+        train_loss, val_loss, val_score = figures
+        last_step = (progress.stage_epoch + 1) * len(self.sampler) - 1
+        lr = schedule.learning_rate(last_step)
+        cost = val_loss if stage.monitor == "loss" else -val_score
+        schedule.end_epoch(cost)
+        progress.schedule = dict(schedule.state)
+        if cost < progress.best_cost:
+            progress.best_cost, progress.bad_epochs = cost, 0
+            if stage.keep == "best":
+                progress.best_weights = _copy(self.network)
+        else:
+            progress.bad_epochs += 1
+        progress.stage_epoch += 1
+        progress.epoch += 1
+        seconds = time.monotonic() - started
+        progress.seconds += seconds
+        row: dict[str, object] = {
+            "stage": stage.name,
+            "epoch": progress.epoch,
+            "lr": lr,
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "score": val_score,
+            "seconds": round(seconds, 3),
+        }
+        progress.history.append(row)
+        table = pd.DataFrame(progress.history).to_csv(index=False, float_format="%.6g")
+        write_text(self.folder.history, table)
+        self.watcher.epoch_ends(row, self.config.epochs - progress.epoch)
+
+    def _stops_early(self, stage: StageConfig) -> bool:
+        return 0 < stage.early_stopping <= self.progress.bad_epochs
+
+    def _hand_on(self, stage: StageConfig, framing: Framing, average: WeightAverage) -> None:
+        """Leave the stage: put the weights it keeps into the network, forget the rest."""
+        progress = self.progress
+        if stage.keep == "best" and progress.best_weights:
+            self.network.load_state_dict(progress.best_weights)
+        if stage.keep == "average":
+            average.apply(self.network)
+            batches = self._plain_inputs(framing)
+            reestimate_batch_norm(self.network, batches, self.compute.forward)
+        progress.stage += 1
+        progress.stage_epoch = 0
+        progress.best_cost, progress.bad_epochs = math.inf, 0
+        progress.best_weights, progress.average, progress.schedule = {}, {}, {}
+        save_checkpoint(self.folder.checkpoint, progress, self.network, None)
+
+    def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
+        """Network inputs of all training tiles, without augmentation."""
+        rows, size = self.tiles.train_rows, self.config.training.batch_size
+        for start in range(0, len(rows), size):
+            tiles = torch.from_numpy(self.tiles.images[rows[start : start + size]])
+            yield framing.prepare(tiles.to(self.compute.device))
+
+
+def fold_seed(config: Config, fold: int) -> int:
+    """Seed of a fold's initial weights, batches and augmentation: folds draw differently."""
+    return config.training.seed * 1000 + fold
+
+
+@torch.inference_mode()
+def validate(
+    network: nn.Module,
+    tiles: TrainingTiles,
+    framing: Framing,
+    loss: Loss,
+    compute: Compute,
+    batch_size: int = 64,
+) -> tuple[float, float]:
+    """Loss and competition score (threshold .5, no TTA) on the validation tiles.
+
+    Returns:
+        (mean loss over tiles, score in [0, 1]).
+    """
+    network.eval()
+    rows = tiles.validation_rows
+    losses, predicted = [], []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        inputs = framing.prepare(torch.from_numpy(tiles.images[batch]).to(compute.device))
+        logits = framing.unframe(compute.forward(network, inputs))  # [B, 1, H, W]
+        target = torch.from_numpy(tiles.masks[batch]).to(compute.device)[:, None]
+        losses.append(float(loss(logits, target)) * len(batch))
+        predicted.append((logits[:, 0] > 0).cpu().numpy())
+    return sum(losses) / len(rows), score(tiles.masks[rows], np.concatenate(predicted))
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    """The network's state, detached from it: a reference would change with the next step."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

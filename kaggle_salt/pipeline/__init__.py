@@ -1,0 +1,1 @@
+"""The commands as functions: the one place where learning and ensembling meet."""

@@ -1,0 +1,116 @@
+"""``salt demo``: a synthetic competition, and the four commands run on it."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt import predictions
+from kaggle_salt.competition.demo import write_demo_competition
+from kaggle_salt.competition.metric import image_scores
+from kaggle_salt.competition.png import read_grey, to_mask
+from kaggle_salt.competition.submission import masks_from_probabilities
+from kaggle_salt.config import Config, load_config, preset_path
+from kaggle_salt.pipeline.ensemble import ensemble
+from kaggle_salt.pipeline.prepare import make_fold_table
+from kaggle_salt.pipeline.submit import submit
+from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.report.grid import pick_tiles, prediction_grid
+from kaggle_salt.runs import RunFolder
+
+#: The quick preset, cut to what a synthetic competition of a few hundred tiles needs.
+DEMO_OVERRIDES = ("stage.bce.epochs=24", "stage.lovasz.epochs=6")
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """How the demo went.
+
+    Args:
+        folder: Where everything lies.
+        picture: Grid of tiles, truths and predictions.
+        test_tiles: Number of test tiles.
+        test_score: Score of the submission on the test masks that were held back.
+        nothing_score: Score of predicting no salt anywhere.
+        promised: Out-of-fold score that ``salt ensemble`` told to quote.
+    """
+
+    folder: Path
+    picture: Path
+    test_tiles: int
+    test_score: float
+    nothing_score: float
+    promised: float
+
+
+def run_demo(
+    folder: Path,
+    *,
+    n_train: int = 400,
+    n_test: int = 200,
+    overrides: tuple[str, ...] = DEMO_OVERRIDES,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> DemoReport:
+    """Write a competition into ``folder/data``, then make folds, train two, ensemble, submit.
+
+    What is there already is taken: a second call only goes on with what is missing.
+
+    Args:
+        folder: Laid out like a project: data, folds, runs, submissions.
+        n_train: Training tiles to draw.
+        n_test: Test tiles to draw.
+        overrides: Changes to the quick preset.
+        device: Where to compute.
+        listener: Told how the work goes.
+    """
+    listener = listener or Listener()
+    workspace = Workspace.under(folder)
+    if not (workspace.data / "train.csv").exists():
+        write_demo_competition(
+            workspace.data, n_train=n_train, n_test=n_test,
+            progress=listener.progress("drawing tiles"),
+        )  # fmt: skip
+    listener.note("$ salt make-folds --n-folds 4")
+    make_fold_table(workspace, n_folds=4, listener=listener)
+    listener.note("$ salt train --preset quick --fold 0,1")
+    config: Config = load_config(preset_path("quick"), overrides)
+    run = RunFolder(workspace.runs / "quick")
+    train(workspace, run, config, folds="0,1", device=device, resume=True, listener=listener)
+    listener.note("$ salt ensemble")
+    report = ensemble(workspace, ["quick"], device=device, listener=listener)
+    listener.note("$ salt submit")
+    submit(workspace, overwrite=True, listener=listener)
+
+    test = predictions.load(report.folder / "test")
+    truth = _hidden_masks(workspace.data / "hidden_test_masks.zip", test.ids)
+    decision = report.decision
+    masks = masks_from_probabilities(test.probabilities, decision.level, decision.min_area)
+    scores = image_scores(truth, masks)
+    picture = folder / "predictions.png"
+    competition = workspace.open(listener)
+    shown = pick_tiles(scores, truth, 18)
+    prediction_grid(
+        competition.test_images[shown], truth[shown], test.probabilities[shown], scores[shown],
+        picture, ids=[test.ids[row] for row in shown], level=decision.level,
+    )  # fmt: skip
+    return DemoReport(
+        folder=folder,
+        picture=picture,
+        test_tiles=len(test),
+        test_score=float(scores.mean()),
+        nothing_score=float(image_scores(truth, np.zeros_like(truth)).mean()),
+        promised=report.honest.score,
+    )
+
+
+def _hidden_masks(path: Path, ids: tuple[str, ...]) -> NDArray[np.bool_]:
+    with zipfile.ZipFile(path) as archive:
+        names = [f"masks/{tile}.png" for tile in ids]
+        masks = [to_mask(read_grey(archive.read(name), name)[0], name) for name in names]
+    return np.stack(masks)

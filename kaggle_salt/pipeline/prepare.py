@@ -1,0 +1,67 @@
+"""``salt make-folds`` and ``salt check``: what is done before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from kaggle_salt.competition.check import CheckReport, inspect
+from kaggle_salt.competition.folds import make_folds, read_groups, summarise, write_folds
+from kaggle_salt.errors import ConfigError
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+
+
+def make_fold_table(
+    workspace: Workspace,
+    *,
+    n_folds: int = 5,
+    seed: int = 0,
+    group_file: Path | None = None,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> pd.DataFrame:
+    """Write the fold table of a competition.
+
+    Args:
+        workspace: Where data and fold table lie.
+        n_folds: Number of folds.
+        seed: Seed of the split.
+        group_file: CSV id,group; a group stays in one fold.
+        overwrite: Replace a table that differs.
+        listener: Told how the work goes.
+
+    Returns:
+        One row for each fold: ``fold``, ``tiles``, ``empty_share``, ``mean_coverage``,
+        ``mean_depth`` in feet.
+
+    Raises:
+        ConfigError: Another table is there, or the tiles cannot be split so.
+        DataError: The data or the group file is not usable.
+    """
+    listener = listener or Listener()
+    competition = workspace.open(listener)
+    groups = read_groups(group_file, competition.ids) if group_file else None
+    table = make_folds(
+        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups
+    )
+    candidate = workspace.folds.with_name(f".{workspace.folds.name}.new")
+    write_folds(candidate, table)
+    try:
+        same = workspace.folds.exists() and workspace.folds.read_bytes() == candidate.read_bytes()
+        if workspace.folds.exists() and not same and not overwrite:
+            raise ConfigError(
+                f"{workspace.folds} holds another fold table",
+                expected="the same table, or none; runs trained on it would no longer match",
+                next_step="--out FILE for a second table, or --overwrite",
+            )
+        candidate.replace(workspace.folds)
+    finally:
+        candidate.unlink(missing_ok=True)
+    listener.note(f"{workspace.folds}: {'unchanged' if same else 'written'}")
+    return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
+
+
+def check_data(workspace: Workspace, *, listener: Listener | None = None) -> CheckReport:
+    """Open the competition and look at every tile; see :func:`inspect`."""
+    return inspect(workspace.open(listener or Listener()))

@@ -1,0 +1,219 @@
+"""``salt train``: folds of a run, each in its own folder, none ever overwritten by accident."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from kaggle_salt.competition.folds import fold_rows, read_folds
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config import (
+    DEFAULT_PRESET,
+    Config,
+    differences,
+    dump_config,
+    load_config,
+    preset_path,
+)
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning.device import Compute, choose_compute
+from kaggle_salt.learning.fold import FoldSummary, read_summary, train_fold
+from kaggle_salt.learning.training import TrainingTiles
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.report.curves import learning_curve
+from kaggle_salt.runs import (
+    RunFolder,
+    file_hash,
+    package_versions,
+    read_json,
+    write_json,
+    write_text,
+)
+
+#: Names of folders under ``runs`` that are no runs.
+RESERVED_NAMES = ("ensemble",)
+
+
+def choose_run(
+    workspace: Workspace,
+    *,
+    run: str | None = None,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    overrides: tuple[str, ...] = (),
+) -> tuple[RunFolder, Config]:
+    """Find out which run is meant and how it is configured.
+
+    The run is called after its preset or configuration file unless it is named. A run that
+    exists keeps its configuration when neither preset nor file is given.
+
+    Raises:
+        ConfigError: Two sources of configuration, an unusable name, or an invalid preset.
+    """
+    if preset and config_file:
+        raise ConfigError(
+            f"--preset {preset} and --config {config_file} exclude each other",
+            expected="one of the two",
+        )
+    name = run or preset or (config_file.stem if config_file else DEFAULT_PRESET)
+    if name in RESERVED_NAMES or Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"a run cannot be called '{name}'", expected="a plain folder name")
+    folder = RunFolder(workspace.runs / name)
+    if config_file:
+        source = config_file
+    elif preset is None and folder.config.exists():
+        source = folder.config
+    else:
+        source = preset_path(preset or DEFAULT_PRESET)
+    return folder, load_config(source, overrides)
+
+
+def parse_folds(text: str, known: list[int]) -> list[int]:
+    """Turn ``0``, ``0,2`` or ``all`` into fold numbers.
+
+    Raises:
+        ConfigError: Not fold numbers of the table.
+    """
+    if text == "all":
+        return known
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not (part.isdigit() and int(part) in known)]
+    if wrong:
+        raise ConfigError(
+            f"there is no fold '{wrong[0]}'",
+            expected=f"some of {', '.join(map(str, known))}, or all",
+            next_step="--fold 0, --fold 0,2 or --fold all",
+        )
+    return sorted({int(part) for part in parts})
+
+
+def train(
+    workspace: Workspace,
+    run: RunFolder,
+    config: Config,
+    *,
+    folds: str = "0",
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> list[FoldSummary]:
+    """Train folds of a run, one after the other.
+
+    A finished fold is left as it is; a half-trained one goes on with ``resume`` and starts
+    anew with ``overwrite``.
+
+    Args:
+        workspace: Where data, fold table and runs lie.
+        run: The run's folder.
+        config: The run's configuration.
+        folds: ``0``, ``0,2`` or ``all``.
+        device: See :func:`kaggle_salt.learning.device.choose_compute`.
+        resume: Go on with half-trained folds.
+        overwrite: Throw away what the folds asked for hold.
+        listener: Told how the work goes.
+
+    Returns:
+        A summary of each fold asked for, finished before or now.
+
+    Raises:
+        SaltError: Before any training, if something asked for cannot be done.
+    """
+    listener = listener or Listener()
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other", expected="one of the two")
+    competition = workspace.open(listener)
+    table = read_folds(workspace.folds, competition.ids, competition.masks)
+    numbers = parse_folds(folds, sorted(set(table["fold"].tolist())))
+    compute = choose_compute(device, config.training.precision, config.training.channels_last)
+    _check_folders(run, config, numbers, resume=resume, overwrite=overwrite)
+    if overwrite:
+        for number in numbers:
+            shutil.rmtree(run.fold(number).path, ignore_errors=True)
+    hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
+    _claim(run, config, hashes, compute)
+    return [
+        _train_one(run, config, number, competition, table, compute, listener) for number in numbers
+    ]
+
+
+def _train_one(
+    run: RunFolder,
+    config: Config,
+    fold: int,
+    competition: Competition,
+    table: pd.DataFrame,
+    compute: Compute,
+    listener: Listener,
+) -> FoldSummary:
+    folder = run.fold(fold)
+    if folder.finished:
+        listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
+        return read_summary(folder)
+    train_rows, validation_rows = fold_rows(table, competition.ids, fold)
+    tiles = TrainingTiles(competition.images, competition.masks, train_rows, validation_rows)
+    listener.note(
+        f"run {run.name}, fold {fold}: {len(train_rows)} tiles to train on, "
+        f"{len(validation_rows)} to validate, on {compute}"
+    )
+    summary = train_fold(config, tiles, competition.ids, folder, compute, listener)
+    title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
+    learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+    return summary
+
+
+def _check_folders(
+    run: RunFolder, config: Config, folds: list[int], *, resume: bool, overwrite: bool
+) -> None:
+    """Refuse to mix configurations in a run, or to touch a half-trained fold unasked."""
+    others = set(run.finished_folds() + run.unfinished_folds()) - (
+        set(folds) if overwrite else set()
+    )
+    if run.config.exists() and others:
+        changed = differences(load_config(run.config), config)
+        if changed:
+            raise ConfigError(
+                f"run {run.name} exists with another configuration ({'; '.join(changed)})",
+                expected="one configuration for all folds of a run",
+                next_step="--run NEW_NAME for a new run, or --fold all --overwrite to replace it",
+            )
+    halves = [fold for fold in folds if fold in run.unfinished_folds()]
+    if halves and not (resume or overwrite):
+        raise ConfigError(
+            f"fold {halves[0]} of run {run.name} is half trained",
+            expected="a decision about what is there",
+            next_step="--resume to go on with it, or --overwrite to start anew",
+        )
+
+
+def _claim(run: RunFolder, config: Config, hashes: dict[str, str], compute: Compute) -> None:
+    """Write configuration and manifest, or see that those there speak of the same data."""
+    if run.manifest.exists() and (run.finished_folds() or run.unfinished_folds()):
+        _refuse_other_data(run, hashes)
+        return
+    write_text(run.config, dump_config(config))
+    manifest = {
+        "run": run.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.training.seed,
+        **hashes,
+        "compute": str(compute),
+        "versions": package_versions(),
+        "config": config.model_dump(mode="json"),
+    }
+    write_json(run.manifest, manifest)
+
+
+def _refuse_other_data(run: RunFolder, hashes: dict[str, str]) -> None:
+    manifest = read_json(run.manifest)
+    names = {"train_hash": "tiles", "folds_hash": "folds"}
+    changed = [name for key, name in names.items() if manifest.get(key) != hashes[key]]
+    if changed:
+        raise DataError(
+            f"run {run.name} was trained on other {' and '.join(changed)}",
+            expected="the data and the fold table whose hashes stand in its manifest.json",
+            next_step="restore them, or start a new run with --run NAME",
+        )

@@ -1,0 +1,64 @@
+"""Where a competition's files lie, and who is told how the work goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaggle_salt.competition.tiles import Competition
+
+#: Called with (done, total).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Folders and files that the commands share; the defaults are those of the command line."""
+
+    data: Path = Path("data")
+    runs: Path = Path("runs")
+    folds: Path = Path("folds/folds.csv")
+    submissions: Path = Path("submissions")
+
+    @classmethod
+    def under(cls, folder: Path) -> Workspace:
+        """The default layout inside ``folder``."""
+        default = cls()
+        return cls(
+            data=folder / default.data,
+            runs=folder / default.runs,
+            folds=folder / default.folds,
+            submissions=folder / default.submissions,
+        )
+
+    @property
+    def ensembles(self) -> Path:
+        return self.runs / "ensemble"
+
+    def open(self, listener: Listener) -> Competition:
+        """Open the competition's tiles, decoding them on the first time."""
+        return Competition.open(self.data, progress=listener.progress("decoding tiles"))
+
+
+class Listener:
+    """Follows the work and says nothing; the command line's own prints and draws bars."""
+
+    def note(self, text: str) -> None:
+        """Take note of something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Take note of something that may be wrong."""
+
+    def progress(self, title: str) -> Progress:
+        """Give the callback of one piece of work."""
+        return lambda done, total: None
+
+    def epoch_starts(self, title: str, steps: int) -> None:
+        """An epoch of so many optimiser steps begins."""
+
+    def steps_done(self, steps: int, loss: float) -> None:
+        """So many steps of the epoch are behind, with this mean loss."""
+
+    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None:
+        """The epoch is over; ``row`` is its line of the history."""

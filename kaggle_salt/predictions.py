@@ -1,0 +1,132 @@
+"""Ids, probabilities and a manifest: the one format that learning and ensembling exchange.
+
+On disk a set of predictions is two files with one stem: ``<stem>.npy`` holds the
+probabilities as uint8 ``[N, H, W]`` (probability = value / 255) and can be memory-mapped;
+``<stem>.json`` holds the ids in the same order and the manifest. The JSON is written last,
+so its presence says that the array is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_salt.errors import DataError, SaltError
+from kaggle_salt.runs import atomic_path, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Salt probabilities of some tiles.
+
+    Args:
+        ids: Tile ids, unique, one per row.
+        probabilities: uint8 ``[N, H, W]``; probability = value / 255. May be memory-mapped.
+        manifest: Where the numbers come from (run, fold, weights hash, TTA, ...); JSON values.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.uint8]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.probabilities.dtype != np.uint8 or self.probabilities.ndim != 3:
+            raise DataError(
+                f"probabilities are {self.probabilities.dtype} {list(self.probabilities.shape)}",
+                expected="uint8 [N, H, W]",
+            )
+        if len(self.ids) != len(self.probabilities):
+            raise DataError(f"{len(self.ids)} ids for {len(self.probabilities)} probability maps")
+        refuse_duplicates(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Row number of each of ``ids``.
+
+        Raises:
+            DataError: An id is asked for that is not here.
+        """
+        position = {tile: row for row, tile in enumerate(self.ids)}
+        missing = [tile for tile in ids if tile not in position]
+        if missing:
+            raise DataError(
+                f"{len(missing)} tiles have no prediction, the first is {missing[0]}",
+                expected="a prediction for every tile",
+            )
+        return np.array([position[tile] for tile in ids], dtype=np.int64)
+
+
+def refuse_duplicates(ids: Iterable[str]) -> None:
+    """Refuse a list of ids that names a tile twice.
+
+    Raises:
+        DataError: With the first id that comes twice.
+    """
+    seen: set[str] = set()
+    for tile in ids:
+        if tile in seen:
+            raise DataError(f"tile {tile} is predicted twice", expected="each id once")
+        seen.add(tile)
+
+
+def save(stem: Path, predictions: Predictions) -> None:
+    """Write ``<stem>.npy`` and then ``<stem>.json``, each atomically."""
+    shape = predictions.probabilities.shape
+    with create(stem, predictions.ids, shape[1:], predictions.manifest) as out:
+        out[:] = predictions.probabilities
+
+
+@contextmanager
+def create(
+    stem: Path, ids: Sequence[str], size: Sequence[int], manifest: Mapping[str, Any]
+) -> Iterator[NDArray[np.uint8]]:
+    """Give a memory-mapped uint8 array ``[N, H, W]`` to fill; keep it if the block ends well.
+
+    For predictions that are too large for memory: only the pages being written are resident.
+    """
+    json_path = stem.with_name(stem.name + ".json")
+    json_path.unlink(missing_ok=True)  # from here on the old array is no longer vouched for
+    with atomic_path(stem.with_name(stem.name + ".npy")) as temporary:
+        out = np.lib.format.open_memmap(
+            temporary, mode="w+", dtype=np.uint8, shape=(len(ids), *size)
+        )
+        yield out
+        out.flush()
+    write_json(json_path, {"ids": list(ids), "manifest": dict(manifest)})
+
+
+def exists(stem: Path) -> bool:
+    """Whether a whole set of predictions lies at ``stem``."""
+    return stem.with_name(stem.name + ".json").exists()
+
+
+def load(stem: Path, *, memory_map: bool = True) -> Predictions:
+    """Read predictions written by :func:`save` or :func:`create`.
+
+    Args:
+        stem: Path without suffix.
+        memory_map: Leave the probabilities on disk and read what is touched.
+
+    Raises:
+        DataError: A file is missing or damaged, or ids and array do not fit together.
+    """
+    meta = read_json(stem.with_name(stem.name + ".json"))
+    path = stem.with_name(stem.name + ".npy")
+    try:
+        probabilities = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        return Predictions(tuple(meta["ids"]), probabilities, meta["manifest"])
+    except (OSError, EOFError, ValueError, TypeError, KeyError, DataError) as error:
+        reason = error.found if isinstance(error, SaltError) else f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{path} cannot be read: {reason}",
+            expected="predictions written by salt train or salt ensemble",
+            next_step="delete both files of that name and run the command again",
+        ) from error

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kaggle_salt.competition import cache
+from kaggle_salt.errors import DataError
+
+
+@pytest.fixture
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    return tmp_path / "user-cache"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def test_root_is_inside_the_data_folder(data: Path) -> None:
+    assert cache.create_root(data, 1) == data / ".salt-cache"
+    assert (data / ".salt-cache").is_dir()
+
+
+def test_root_without_xdg_variable_is_in_the_home(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache.roots(data)[1].is_relative_to(Path.home() / ".cache" / "kaggle_salt")
+
+
+def test_user_cache_where_the_folder_cannot_be_created(data: Path, user_cache: Path) -> None:
+    (data / ".salt-cache").write_text("in the way")
+    root = cache.create_root(data, 1)
+    assert root.is_relative_to(user_cache / "kaggle_salt")
+
+
+def test_user_cache_where_nobody_may_write(data: Path, user_cache: Path) -> None:
+    data.chmod(0o555)
+    try:
+        assert cache.create_root(data, 1).is_relative_to(user_cache / "kaggle_salt")
+        assert list(data.iterdir()) == []
+    finally:
+        data.chmod(0o755)
+
+
+def test_two_competitions_do_not_share_a_user_cache(tmp_path: Path) -> None:
+    assert cache.roots(tmp_path / "a")[1] != cache.roots(tmp_path / "b")[1]
+    assert cache.roots(tmp_path / "a")[1] == cache.roots(tmp_path / "b" / ".." / "a")[1]
+
+
+def test_no_place_is_an_error_before_anything_is_written(data: Path, user_cache: Path) -> None:
+    with pytest.raises(DataError, match=r"no place for 1048576 MiB[\s\S]*XDG_CACHE_HOME"):
+        cache.create_root(data, 2**40)
+
+
+def test_arrays_are_kept_only_if_the_block_ends_well(tmp_path: Path) -> None:
+    layout = {"a": (np.uint8, (2, 3)), "none": (np.float64, (0,))}
+    with pytest.raises(RuntimeError, match="half way"), cache.new_arrays(tmp_path, layout):
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
+    with cache.new_arrays(tmp_path, layout) as arrays:
+        arrays["a"][:] = 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "none.npy"]
+    mapped = cache.map_array(tmp_path, "a")
+    assert mapped.tolist() == [[7, 7, 7], [7, 7, 7]]
+    assert not mapped.flags.writeable
+    assert cache.map_array(tmp_path, "none").shape == (0,)
+
+
+def test_old_caches_are_removed(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.npy").touch()
+    cache.keep_only(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "new"]
+    assert (tmp_path / "new/a.npy").exists()
+    assert (tmp_path / ".gitignore").read_text() == "*\n"

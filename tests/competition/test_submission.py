@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from kaggle_salt import predictions as prediction_files
+from kaggle_salt.competition import rle, submission
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.runs import file_hash
+
+MAPS = np.array(
+    [
+        [[255, 0, 0], [200, 0, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+        [[129, 128, 129], [127, 129, 0]],
+        [[0, 0, 0], [0, 0, 255]],
+    ],
+    dtype=np.uint8,
+)
+IDS = ("b", "007", "NA", "a")
+SAMPLE_IDS = ["007", "a", "b", "NA"]
+
+
+def write(
+    path: Path,
+    predictions: Predictions | None = None,
+    sample_ids: list[str] = SAMPLE_IDS,
+    *,
+    level: int = 128,
+    min_area: int = 2,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    predictions = predictions or Predictions(IDS, MAPS)
+    return submission.write_submission(
+        path,
+        predictions,
+        sample_ids,
+        level=level,
+        min_area=min_area,
+        manifest={"runs": ["one"]},
+        overwrite=overwrite,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_pixel_must_exceed_the_level() -> None:
+    masks = submission.masks_from_probabilities(MAPS, 128, 0)
+    assert masks.dtype == np.bool_
+    assert masks[2].astype(int).tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert submission.masks_from_probabilities(MAPS, 0, 0)[2].sum() == 5
+    assert not submission.masks_from_probabilities(MAPS, 255, 0).any()
+
+
+def test_masks_below_the_minimum_area_become_empty() -> None:
+    areas = [
+        submission.masks_from_probabilities(MAPS, 128, min_area).sum(axis=(1, 2)).tolist()
+        for min_area in (0, 1, 2, 3, 4)
+    ]
+    assert areas == [[2, 0, 3, 1], [2, 0, 3, 1], [2, 0, 3, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 4))),
+    st.integers(0, 255),
+    st.integers(0, 17),
+)
+def test_masks_equal_the_rule_tile_by_tile(
+    maps: NDArray[np.uint8], level: int, min_area: int
+) -> None:
+    masks = submission.masks_from_probabilities(maps, level, min_area)
+    for probabilities, mask in zip(maps, masks, strict=True):
+        salt = [[int(value) > level for value in row] for row in probabilities]
+        large_enough = sum(map(sum, salt)) >= min_area
+        assert mask.tolist() == [[pixel and large_enough for pixel in row] for row in salt]
+
+
+def test_the_csv_is_kaggles_to_the_byte(tmp_path: Path) -> None:
+    write(tmp_path / "one.csv")
+    text = (tmp_path / "one.csv").read_text(encoding="utf-8")
+    assert text == "id,rle_mask\n007,\na,\nb,1 2\nNA,1 1 4 2\n"
+
+
+def test_the_manifest_says_where_the_csv_comes_from(tmp_path: Path) -> None:
+    written = write(tmp_path / "one.csv")
+    assert written == {
+        "runs": ["one"],
+        "level": 128,
+        "min_area": 2,
+        "rows": 4,
+        "empty_masks": 2,
+        "csv_sha256": file_hash(tmp_path / "one.csv"),
+    }
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == written
+    assert names(tmp_path) == ["one.csv", "one.json"]
+
+
+@pytest.mark.parametrize("block_pixels", [1, 12, 1 << 20])
+def test_memory_mapped_predictions_survive_the_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_pixels: int
+) -> None:
+    monkeypatch.setattr(submission, "BLOCK_PIXELS", block_pixels)
+    ids = tuple(f"tile{number:02}" for number in range(40))
+    maps = np.random.default_rng(0).integers(0, 256, (40, 5, 7), dtype=np.uint8)
+    maps[::3] = 0
+    prediction_files.save(tmp_path / "test", Predictions(ids, maps))
+    order = list(reversed(ids))
+
+    write(tmp_path / "one.csv", prediction_files.load(tmp_path / "test"), order, min_area=16)
+
+    table = pd.read_csv(tmp_path / "one.csv", dtype=str, keep_default_na=False)
+    masks = np.stack([rle.decode(text, (5, 7)) for text in table["rle_mask"]])
+    assert table["id"].tolist() == order
+    np.testing.assert_array_equal(
+        masks, submission.masks_from_probabilities(maps[::-1], level=128, min_area=16)
+    )
+
+
+def test_a_taken_name_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"one\.csv exists\n(.|\n)*--overwrite"):
+        write(tmp_path / "one.csv")
+    assert (tmp_path / "one.csv").read_text(encoding="utf-8") == "mine"
+    assert names(tmp_path) == ["one.csv"]
+
+
+def test_overwrite_replaces_both_files(tmp_path: Path) -> None:
+    write(tmp_path / "one.csv")
+    replaced = write(tmp_path / "one.csv", level=255, overwrite=True)
+    assert replaced["empty_masks"] == 4
+    assert replaced["csv_sha256"] == file_hash(tmp_path / "one.csv")
+    assert names(tmp_path) == ["one.csv", "one.json"]
+
+
+def test_only_a_csv_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"one\.json\nexpected: a name in \.csv"):
+        write(tmp_path / "one.json")
+
+
+@pytest.mark.parametrize(
+    ("sample_ids", "message"),
+    [
+        ([*SAMPLE_IDS, "c", "d"], r"2 tiles \(c, d\) without a prediction"),
+        (["007", "a"], r"2 tiles \(NA, b\) predicted but not in the sample submission"),
+        ([*SAMPLE_IDS, "a"], r"1 tile \(a\) listed twice in the sample submission"),
+        (
+            ["w", "x", "y", "z"],
+            r"4 tiles \(w, x, y, \.\.\.\) without .*; 4 tiles \(007, NA, a, \.\.\.\) predicted but",
+        ),
+    ],
+)
+def test_ids_that_differ_are_named(tmp_path: Path, sample_ids: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        write(tmp_path / "one.csv", sample_ids=sample_ids)
+    assert names(tmp_path) == []
+
+
+def test_a_csv_that_reads_back_otherwise_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "one.csv")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real_encoder = rle.encode_batch
+    monkeypatch.setattr(
+        rle, "encode_batch", lambda masks: [text or "1 1" for text in real_encoder(masks)]
+    )
+    with pytest.raises(DataError, match="another mask for tile 007"):
+        write(tmp_path / "one.csv", overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_csv_that_loses_a_row_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_all_rows = pd.DataFrame.to_csv
+    monkeypatch.setattr(
+        pd.DataFrame,
+        "to_csv",
+        lambda table, path, **options: write_all_rows(table[:-1], path, **options),
+    )
+    with pytest.raises(DataError, match="read back has other columns or ids"):
+        write(tmp_path / "one.csv")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("level", "min_area", "message"),
+    [
+        (256, 0, "threshold level 256\nexpected: 0 to 255"),
+        (-1, 0, "threshold level -1"),
+        (0, -1, "minimum area -1"),
+    ],
+)
+def test_an_impossible_decision_is_refused(level: int, min_area: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        submission.masks_from_probabilities(MAPS, level, min_area)
+
+
+def test_only_stored_probabilities_are_thresholded() -> None:
+    with pytest.raises(DataError, match=r"float64 \[4, 2, 3\]\nexpected: uint8"):
+        submission.masks_from_probabilities(MAPS / 255, 128, 0)  # type: ignore[arg-type]

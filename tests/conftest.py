@@ -1,0 +1,78 @@
+"""What every test stands on: no network, no screen, the same examples in every run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Set before any test module imports the packages that read them.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks for its newest version on import
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # torch's threads too, without importing it
+
+settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
+settings.load_profile("deterministic")
+
+
+@functools.cache
+def missing_tiles() -> str:
+    """Why the competition's real files cannot be used; empty where they can."""
+    folder = os.environ.get("SALT_DATA")
+    if not folder:
+        return "SALT_DATA is not set: it names the folder with the competition's files"
+    if not Path(folder).is_dir():
+        return f"SALT_DATA names {folder}, which is not a folder"
+    return ""
+
+
+@functools.cache
+def missing_gpu() -> str:
+    """Why no CUDA device can be used; empty where one can."""
+    import torch  # seconds, so only where a test asks for it
+
+    return "" if torch.cuda.is_available() else "torch.cuda.is_available() is False"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a marked test before any of its fixtures is made."""
+    for mark, missing in (("tiles", missing_tiles), ("gpu", missing_gpu)):
+        if item.get_closest_marker(mark) and missing():
+            pytest.skip(missing())
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hide the caller's SALT_ variables: a test sees those it sets itself."""
+    wanted = {"SALT_DATA"} if request.node.get_closest_marker("tiles") else set()
+    for name in [name for name in os.environ if name.startswith("SALT_")]:
+        if name not in wanted:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Fail whatever looks up a host or connects to one; local sockets of workers pass."""
+
+    def refuse_lookup(host: object, *_: object, **__: object) -> None:
+        raise AssertionError(f"a test tried to reach the network: {host}")
+
+    def refuse_connection(connection: socket.socket, address: object) -> None:
+        if connection.family != socket.AF_UNIX:
+            raise AssertionError(f"a test tried to reach the network: {address}")
+        connect(connection, address)  # type: ignore[arg-type]  # as socket.connect takes it
+
+    connect = socket.socket.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", refuse_lookup)
+        patch.setattr(socket.socket, "connect", refuse_connection)
+        yield

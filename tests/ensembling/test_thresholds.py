@@ -1,0 +1,295 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kaggle_salt.competition.metric import image_scores, score
+from kaggle_salt.ensembling import thresholds
+from kaggle_salt.ensembling.histograms import count_tiles
+from kaggle_salt.ensembling.thresholds import (
+    apply_decision,
+    best_decision,
+    bootstrap_interval,
+    cross_fitted_score,
+    curve,
+    nearest_level,
+    score_at,
+    search,
+    tile_scores,
+)
+from kaggle_salt.errors import ConfigError, DataError
+
+Tiles = tuple[NDArray[np.bool_], NDArray[np.uint8]]
+
+law = settings(max_examples=30)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def two_tiles(speck: int) -> Tiles:
+    """A block of four salt pixels, over-predicted at 150; an empty tile with one speck.
+
+    The block's IoU is 4/8 up to level 149 (which passes no threshold), 1 from 150 to 199, and
+    its mask is empty from 200 on.
+    """
+    truth = np.zeros((2, 4, 4), dtype=bool)
+    truth[0, :2, :2] = True
+    values = np.zeros((2, 4, 4), dtype=np.uint8)
+    values[0, :2] = [200, 200, 150, 150]
+    values[1, 3, 3] = speck
+    return truth, values
+
+
+def noisy_tiles(count: int, seed: int = 0, side: int = 3, values: int = 256) -> Tiles:
+    """Tiles, a third of them empty, whose probabilities lean towards the truth.
+
+    Few ``values`` give many ties.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.random((count, side, side)) < 0.5
+    truth[rng.random(count) < 1 / 3] = False
+    noise = rng.integers(0, values, truth.shape)
+    leaning = np.maximum(noise, np.where(truth, rng.integers(0, values, truth.shape), 0))
+    return truth, (leaning * (255 // (values - 1))).astype(np.uint8)
+
+
+def best_by_trying_everything(truth: NDArray[np.bool_], values: NDArray[np.uint8]) -> list[int]:
+    """Level, minimum area and sum of tenths, by thresholding masks for each and every pair."""
+    levels = sorted(range(256), key=lambda level: (abs(level - 127), level))
+    masks = {level: values > level for level in levels}
+    areas = {level: masks[level].sum(axis=(1, 2)) for level in levels}
+    scores = {level: image_scores(truth, masks[level]) for level in levels}
+    if_empty = image_scores(truth, np.zeros_like(truth))
+    best = [0, 0, -1]
+    for min_area in range(truth[0].size + 2):
+        for level in levels:
+            kept = np.where(areas[level] < min_area, if_empty, scores[level])
+            total = round(10 * kept.sum())
+            if total > best[2]:
+                best = [level, min_area, total]
+    return best
+
+
+# --- the search
+
+
+def test_a_plateau_gives_the_level_nearest_to_one_half() -> None:
+    decision = search(*two_tiles(speck=180))
+    # Levels 180 to 199 are right about both tiles. Level 150 would be too, with min_area 2:
+    # the smaller minimum area is preferred to the nearer level.
+    assert (decision.level, decision.min_area, decision.score) == (180, 0, 1.0)
+    assert decision.threshold == 180 / 255
+    assert decision.interval == (1.0, 1.0)
+
+
+def test_a_minimum_area_removes_what_no_level_can() -> None:
+    decision = search(*two_tiles(speck=220))
+    assert (decision.level, decision.min_area, decision.score) == (150, 2, 1.0)
+
+
+def test_certain_and_right_probabilities_leave_the_default() -> None:
+    truth = two_tiles(speck=0)[0]
+    decision = search(truth, truth * np.uint8(255))
+    assert (decision.level, decision.min_area, decision.score) == (127, 0, 1.0)
+
+
+def test_of_two_levels_as_near_the_lower_is_taken() -> None:
+    truth = np.zeros((2, 2, 2), dtype=bool)
+    truth[0, 0, 0] = True
+    values = np.zeros((2, 2, 2), dtype=np.uint8)
+    values[0, 0, 0] = 127  # the first tile is right up to level 126 ...
+    values[1, 0, 0] = 128  # ... the second from 128 on
+    decision = search(truth, values)
+    assert (decision.level, decision.min_area, decision.score) == (126, 0, 0.5)
+
+
+def test_empty_tiles_predicted_empty_need_no_decision() -> None:
+    empty = np.zeros((3, 4, 4), dtype=bool)
+    decision = search(empty, empty.astype(np.uint8))
+    assert (decision.level, decision.min_area, decision.score) == (127, 0, 1.0)
+
+
+def test_one_tile_whose_best_mask_is_none() -> None:
+    truth = np.zeros((1, 2, 2), dtype=bool)
+    decision = search(truth, np.full(truth.shape, 255, dtype=np.uint8))
+    assert (decision.level, decision.min_area, decision.score) == (255, 0, 1.0)
+
+
+@law
+@given(seed=seeds, count=st.integers(1, 8), values=st.sampled_from([2, 4, 18, 256]))
+def test_search_equals_trying_every_level_and_area(seed: int, count: int, values: int) -> None:
+    truth, probabilities = noisy_tiles(count, seed, values=values)
+    decision = search(truth, probabilities)
+    level, min_area, total = best_by_trying_everything(truth, probabilities)
+    assert [decision.level, decision.min_area] == [level, min_area]
+    assert decision.score == pytest.approx(total / 10 / count)
+
+
+@law
+@given(seed=seeds)
+def test_the_order_of_the_tiles_does_not_matter(seed: int) -> None:
+    truth, values = noisy_tiles(12, seed)
+    order = np.random.default_rng(seed).permutation(12)
+    one, other = search(truth, values), search(truth[order], values[order])
+    assert (one.level, one.min_area) == (other.level, other.min_area)
+    assert one.score == pytest.approx(other.score)
+
+
+def test_search_repeats_itself() -> None:
+    tiles = noisy_tiles(40)
+    assert search(*tiles) == search(*tiles)
+
+
+def test_search_refuses_no_tiles() -> None:
+    truth, values = noisy_tiles(2)
+    with pytest.raises(DataError, match="no tiles to choose"):
+        search(truth[:0], values[:0])
+    with pytest.raises(DataError, match="no tiles to choose"):
+        best_decision(count_tiles(truth, values).take(np.array([], dtype=np.int64)))
+
+
+# --- a given decision
+
+
+@law
+@given(seed=seeds, level=st.integers(0, 255), min_area=st.integers(0, 11))
+def test_scores_of_a_decision_are_those_of_its_masks(seed: int, level: int, min_area: int) -> None:
+    truth, values = noisy_tiles(6, seed)
+    histograms = count_tiles(truth, values)
+    expected = image_scores(truth, apply_decision(values, level, min_area))
+    assert tile_scores(histograms, level, min_area).tolist() == expected.tolist()
+    decision = score_at(histograms, level, min_area)
+    assert (decision.level, decision.min_area) == (level, min_area)
+    assert decision.score == expected.mean()
+    assert curve(histograms, min_area)["score"][level] == pytest.approx(expected.mean())
+
+
+def test_score_at_one_half_by_default() -> None:
+    truth, values = noisy_tiles(30)
+    decision = score_at(count_tiles(truth, values))
+    assert (decision.level, decision.min_area) == (127, 0)
+    assert decision.score == score(truth, values / 255 > 0.5)
+    assert decision.interval[0] < decision.score < decision.interval[1]
+
+
+def test_masks_of_a_decision() -> None:
+    values = np.array([[[127, 128], [255, 0]], [[128, 127], [0, 0]]], dtype=np.uint8)
+    expected = [[[False, True], [True, False]], [[True, False], [False, False]]]
+    assert apply_decision(values).tolist() == expected
+    assert apply_decision(values, min_area=1).tolist() == expected
+    assert apply_decision(values, min_area=2).tolist() == [expected[0], [[False] * 2] * 2]
+    assert apply_decision(values, level=255).any() == np.False_
+
+
+@pytest.mark.parametrize("level", [-1, 256])
+def test_levels_that_are_not_stored_are_refused(level: int) -> None:
+    truth, values = noisy_tiles(2)
+    with pytest.raises(ConfigError, match=f"level {level}\nexpected: an integer from 0 to 255"):
+        apply_decision(values, level)
+    with pytest.raises(ConfigError, match=f"level {level}"):
+        score_at(count_tiles(truth, values), level)
+
+
+def test_a_negative_minimum_area_is_refused() -> None:
+    with pytest.raises(ConfigError, match="minimum area -1"):
+        apply_decision(noisy_tiles(2)[1], min_area=-1)
+
+
+def test_level_of_a_threshold() -> None:
+    assert [nearest_level(threshold) for threshold in (0, 0.5, 1)] == [0, 127, 255]
+    assert [nearest_level(round(level / 255, 3)) for level in range(256)] == list(range(256))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_thresholds_that_are_no_probability_are_refused(threshold: float) -> None:
+    with pytest.raises(ConfigError, match=f"threshold {threshold}\nexpected: a probability"):
+        nearest_level(threshold)
+
+
+def test_curve() -> None:
+    frame = curve(count_tiles(*two_tiles(speck=180)))
+    assert list(frame.columns) == ["threshold", "score"]
+    assert frame["threshold"].tolist() == [level / 255 for level in range(256)]
+    assert frame["score"].tolist() == [0.0] * 150 + [0.5] * 30 + [1.0] * 20 + [0.5] * 56
+
+
+def test_curve_at_a_minimum_area() -> None:
+    frame = curve(count_tiles(*two_tiles(speck=180)), min_area=2)
+    assert frame["score"].tolist() == [0.5] * 150 + [1.0] * 50 + [0.5] * 56
+
+
+# --- honesty
+
+
+@law
+@given(seed=seeds)
+def test_each_part_is_scored_under_the_choice_of_the_others(seed: int) -> None:
+    truth, values = noisy_tiles(12, seed)
+    folds = np.random.default_rng(seed).permutation(np.arange(12) % 3) + 4
+    result = cross_fitted_score(count_tiles(truth, values), folds)
+    scores = []
+    for fold in (4, 5, 6):
+        chosen = search(truth[folds != fold], values[folds != fold])
+        assert result.decisions[fold] == chosen
+        masks = apply_decision(values[folds == fold], chosen.level, chosen.min_area)
+        scores += image_scores(truth[folds == fold], masks).tolist()
+    assert list(result.decisions) == [4, 5, 6]
+    assert result.score == pytest.approx(np.mean(scores))
+    assert result.interval == bootstrap_interval(np.array(scores))
+
+
+def test_one_fold_is_dealt_into_five_parts() -> None:
+    histograms = count_tiles(*noisy_tiles(23))
+    result = cross_fitted_score(histograms, [3] * 23)
+    assert list(result.decisions) == [0, 1, 2, 3, 4]
+    assert result == cross_fitted_score(histograms, [0] * 23)
+
+
+def test_choosing_on_noise_is_seen_through() -> None:
+    truth, values = noisy_tiles(20, seed=1, side=8, values=256)
+    noise = np.random.default_rng(1).permuted(values.reshape(-1)).reshape(values.shape)
+    histograms = count_tiles(truth, noise)
+    folds = np.arange(20) % 5
+    assert cross_fitted_score(histograms, folds).score < best_decision(histograms).score
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    histograms = count_tiles(*noisy_tiles(4))
+    with pytest.raises(DataError, match=r"parts: int64 \[3\]\nexpected: int \[4\]"):
+        cross_fitted_score(histograms, [0, 1, 0])
+    with pytest.raises(DataError, match="parts: float64"):
+        cross_fitted_score(histograms, [0.0, 1.0, 0.0, 1.0])
+    with pytest.raises(DataError, match="1 tiles cannot be cross-fitted"):
+        cross_fitted_score(histograms.take(np.array([0])), [0])
+
+
+# --- the bootstrap
+
+
+def test_bootstrap_equals_resampling_the_tiles() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.choice([0, 0.3, 0.8, 1.0], size=150)
+    means = scores[rng.integers(0, 150, (20_000, 150))].mean(axis=1)
+    expected = np.quantile(means, [0.025, 0.975])
+    assert bootstrap_interval(scores, resamples=20_000) == pytest.approx(expected, abs=2e-3)
+
+
+def test_bootstrap_repeats_itself_and_obeys_its_seed() -> None:
+    scores = np.random.default_rng(0).random(50)
+    assert bootstrap_interval(scores) == bootstrap_interval(scores)
+    assert bootstrap_interval(scores) == pytest.approx(bootstrap_interval(scores[::-1]))
+    assert bootstrap_interval(scores) != bootstrap_interval(scores, seed=1)
+    assert bootstrap_interval(scores) != bootstrap_interval(scores, resamples=100)
+
+
+def test_bootstrap_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).random(50)
+    whole = bootstrap_interval(scores)
+    monkeypatch.setattr(thresholds, "_CHUNK_DRAWS", 50 * 300)
+    assert bootstrap_interval(scores) == pytest.approx(whole, abs=1e-12)
+
+
+def test_bootstrap_of_equal_scores_and_of_none() -> None:
+    assert bootstrap_interval(np.ones(9)) == (1.0, 1.0)
+    with pytest.raises(DataError, match="no scores to resample"):
+        bootstrap_interval(np.array([]))

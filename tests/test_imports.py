@@ -1,0 +1,293 @@
+"""The walls of the house, read from the syntax tree of every module.
+
+Imports run downward only, the two wings never import each other, torch stays in one of them,
+and only the shell prints or exits.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
+
+WORDS = {"errors", "runs", "predictions", "config", "presets"}
+WINGS = {"learning", "ensembling"}
+BELOW_SHELL = {*WORDS, *WINGS, "competition", "report", "pipeline"}
+
+#: What each layer may import beside itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "runs": {"errors"},
+    "predictions": {"errors", "runs"},
+    "config": {"errors", "runs"},
+    "presets": {"errors", "runs", "config"},
+    "competition": WORDS,
+    "learning": {*WORDS, "competition"},
+    "ensembling": {*WORDS, "competition"},
+    "report": {*WORDS, *WINGS, "competition"},
+    "pipeline": {*WORDS, *WINGS, "competition", "report"},  # where the two wings meet
+    "console": {"errors", "pipeline"},
+    "cli": {*BELOW_SHELL, "console"},
+    "__main__": {"cli"},
+    "": set(),  # kaggle_salt/__init__.py: the version, which every module may read
+}
+SHELL = {"cli", "__main__", "console"}
+SHELL_LIBRARIES = ("rich", "typer", "click")
+SHELL_CALLS = (
+    "print", "exit", "quit", "sys.exit", "os._exit", "SystemExit",
+    "sys.stdout.write", "sys.stderr.write",
+)  # fmt: skip
+
+#: Who may import the packages that take seconds to load.
+HEAVY = ("torch", "timm", "segmentation_models_pytorch", "albumentations")
+NETWORK_LIBRARIES = ("timm", "segmentation_models_pytorch")
+
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 50
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the package: dotted name and source text."""
+
+    name: str
+    source: str
+    is_package: bool = False
+
+    @property
+    def layer(self) -> str:
+        return layer_of(self.name)
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+
+def layer_of(name: str) -> str:
+    """The part after ``kaggle_salt``: ``kaggle_salt.learning.losses`` -> ``learning``."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def read_module(path: Path) -> Module:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    name = ".".join(parts[:-1] if is_package else parts)
+    return Module(name, path.read_text(encoding="utf-8"), is_package)
+
+
+MODULES = [read_module(path) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+def imports(module: Module) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything a module imports, inside functions too."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = import_origin(module, node)
+            yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+
+
+def import_origin(module: Module, node: ast.ImportFrom) -> str:
+    """Absolute name of the ``a.b`` in ``from a.b import c``; leading dots are resolved."""
+    if node.level == 0:
+        return node.module or ""
+    levels_up = node.level - 1 if module.is_package else node.level
+    parts = module.name.split(".")
+    return ".".join(parts[: len(parts) - levels_up] + ([node.module] if node.module else []))
+
+
+def wall_breaches(module: Module) -> Iterator[str]:
+    allowed = {*MAY_IMPORT[module.layer], module.layer, ""}
+    for line, name in imports(module):
+        if name.split(".")[0] != PACKAGE.name:
+            continue
+        target = layer_of(name)
+        # `from kaggle_salt import __version__` names no layer but an attribute of the package
+        if target in MAY_IMPORT and target not in allowed:
+            yield f"{module.name}:{line} imports {name}"
+
+
+def library_breaches(module: Module) -> Iterator[str]:
+    in_networks = module.name.startswith("kaggle_salt.learning.networks")
+    for line, name in imports(module):
+        library = name.split(".")[0]
+        outside_learning = library in HEAVY and module.layer != "learning"
+        outside_networks = library in NETWORK_LIBRARIES and not in_networks
+        if outside_learning or outside_networks:
+            yield f"{module.name}:{line} imports {name}"
+
+
+def voice_breaches(module: Module) -> Iterator[str]:
+    """Printing, drawing on the terminal or exiting anywhere but in the shell."""
+    if module.layer in SHELL:
+        return
+    for line, name in imports(module):
+        if name.split(".")[0] in SHELL_LIBRARIES:
+            yield f"{module.name}:{line} imports {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in SHELL_CALLS:
+            yield f"{module.name}:{node.lineno} calls {ast.unparse(node.func)}"
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
+            if node.exc.id == "SystemExit":
+                yield f"{module.name}:{node.lineno} raises SystemExit"
+
+
+def size_breaches(module: Module) -> Iterator[str]:
+    lines = len(module.source.splitlines())
+    if lines > MAX_MODULE_LINES:
+        yield f"{module.name} has {lines} lines"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                yield f"{module.name}.{node.name} has {length} lines"
+
+
+def name_breaches(module: Module) -> Iterator[str]:
+    if module.name.split(".")[-1] in ("utils", "util", "helpers", "common", "misc"):
+        yield f"{module.name} says nothing about what it holds"
+    for line, name in imports(module):
+        if name.endswith(".*"):
+            yield f"{module.name}:{line} imports {name}"
+
+
+RULES = [wall_breaches, library_breaches, voice_breaches, size_breaches, name_breaches]
+Rule = Callable[[Module], Iterator[str]]
+
+
+def test_every_module_is_read_and_belongs_to_a_layer() -> None:
+    assert len(MODULES) > 10
+    assert {layer_of(module.name) for module in MODULES} >= {"errors", "competition", *WINGS, ""}
+    assert [module.name for module in MODULES if module.layer not in MAY_IMPORT] == []
+
+
+def test_layers_have_no_cycle() -> None:
+    for layer, below in MAY_IMPORT.items():
+        assert [name for name in below if layer in MAY_IMPORT[name]] == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_package_keeps_the_rule(rule: Rule) -> None:
+    assert [breach for module in MODULES for breach in rule(module)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("competition.folds", "import kaggle_salt.learning.losses"),
+        ("competition.folds", "from kaggle_salt import report"),
+        ("errors", "from kaggle_salt.runs import file_hash"),
+        ("runs", "from . import predictions"),
+        ("learning.training", "from kaggle_salt.ensembling.thresholds import search"),
+        ("learning.networks.unet", "from ...ensembling import thresholds"),
+        ("ensembling.blending", "def late():\n    from ..learning import inference"),
+        ("report.pages", "import numpy, kaggle_salt.cli"),
+        ("pipeline", "from kaggle_salt.cli import main"),
+    ],
+)
+def test_upward_and_cross_wing_imports_are_found(name: str, source: str) -> None:
+    module = Module(f"kaggle_salt.{name}", source)
+    assert len(list(wall_breaches(module))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("cli", "from kaggle_salt import __version__, pipeline, runs"),
+        ("pipeline.ensemble", "from kaggle_salt import learning, ensembling"),
+        ("learning.losses", "from kaggle_salt.learning import framing\nfrom . import optim"),
+        ("learning.batches", "from ..competition.tiles import Competition"),
+        ("competition.folds", "import numpy as np\nfrom kaggle_salt.errors import DataError"),
+    ],
+)
+def test_downward_imports_pass(name: str, source: str) -> None:
+    module = Module(f"kaggle_salt.{name}", source)
+    assert list(wall_breaches(module)) == []
+
+
+def test_relative_import_in_a_package_starts_from_the_package_itself() -> None:
+    package = Module("kaggle_salt.learning", "from . import losses", is_package=True)
+    assert list(imports(package)) == [(1, "kaggle_salt.learning.losses")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"),
+    [
+        (library_breaches, "ensembling.blending", "import torch.nn as nn"),
+        (library_breaches, "competition.tiles", "def late():\n    import albumentations"),
+        (library_breaches, "learning.training", "from timm import create_model"),
+        (voice_breaches, "learning.training", "print('epoch 1')"),
+        (voice_breaches, "competition.tiles", "from rich.console import Console"),
+        (voice_breaches, "runs", "import sys\nsys.exit(1)"),
+        (voice_breaches, "runs", "raise SystemExit"),
+        (voice_breaches, "runs", "raise SystemExit(1)"),
+        (size_breaches, "runs", "x = 1\n" * 301),
+        (size_breaches, "runs", "def long():\n" + "    x = 1\n" * 50),
+        (name_breaches, "learning.utils", ""),
+        (name_breaches, "learning.losses", "from kaggle_salt.config import *"),
+    ],
+)
+def test_each_rule_can_fail(rule: Rule, name: str, source: str) -> None:
+    assert len(list(rule(Module(f"kaggle_salt.{name}", source)))) == 1
+
+
+def test_rules_allow_their_limits() -> None:
+    longest = Module("kaggle_salt.runs", "def long():\n" + "    x = 1\n" * 49)
+    assert list(size_breaches(longest)) == []
+    network = Module("kaggle_salt.learning.networks.smp_unet", "import torch, timm")
+    assert list(library_breaches(network)) == []
+    client = Module("kaggle_salt.runs", "try:\n    go()\nexcept SystemExit:\n    pass")
+    assert list(voice_breaches(client)) == []
+    shell = Module("kaggle_salt.cli", "import sys, typer\nprint(1)\nsys.exit(0)")
+    assert list(voice_breaches(shell)) == []
+
+
+LOADED_HEAVY = f"""
+import sys
+loaded = sorted({set(HEAVY)} & set(sys.modules))
+sys.exit("loaded: " + ", ".join(loaded) if loaded else 0)
+"""
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_competition_and_ensembling_do_not_load_torch() -> None:
+    names = [module.name for module in MODULES if module.layer in ("competition", "ensembling")]
+    assert len(names) > 2
+    finished = run_python(f"import {', '.join(names)}" + LOADED_HEAVY)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_command_line_does_not_load_torch_on_import() -> None:
+    finished = run_python("import kaggle_salt.cli" + LOADED_HEAVY)
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["make-folds", "--help"]])
+def test_help_does_not_load_torch(arguments: list[str]) -> None:
+    call = f"""
+import runpy, sys
+sys.argv = ["salt", *{arguments}]
+try:
+    runpy.run_module("kaggle_salt", run_name="__main__")
+except SystemExit as exit:
+    assert not exit.code, exit.code
+"""
+    finished = run_python(call + LOADED_HEAVY)
+    assert finished.returncode == 0, finished.stderr
+    assert "Usage" in finished.stdout
+
+
+def test_loading_torch_would_be_noticed() -> None:
+    finished = run_python("import sys\nsys.modules['torch'] = sys" + LOADED_HEAVY)
+    assert finished.stderr == "loaded: torch\n"

@@ -1,0 +1,195 @@
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from kaggle_salt import runs
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.runs import (
+    RunFolder,
+    atomic_path,
+    file_hash,
+    open_run,
+    package_versions,
+    read_json,
+    write_json,
+    write_text,
+)
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- files
+
+
+def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "weights.bin"
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"whole")
+        assert temporary.parent == target.parent  # or the rename could cross file systems
+        assert temporary.suffix == target.suffix
+        assert not target.exists()
+    assert target.read_bytes() == b"whole"
+    assert contents(target.parent) == ["weights.bin"]
+
+
+@pytest.mark.parametrize("crash", [RuntimeError, KeyboardInterrupt])
+def test_a_crash_leaves_the_old_file_and_nothing_else(
+    crash: type[BaseException], tmp_path: Path
+) -> None:
+    target = tmp_path / "history.csv"
+    target.write_text("old")
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("hal")
+            raise crash("power cut")
+
+    with pytest.raises(crash, match="power cut"):
+        write_half()
+    assert target.read_text() == "old"
+    assert contents(tmp_path) == ["history.csv"]
+
+
+def test_files_can_be_read_by_others_as_any_new_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").stat().st_mode & 0o444 == 0o444
+
+
+def test_text_is_written_byte_for_byte(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "é\nb\n")
+    assert (tmp_path / "a.csv").read_bytes() == "é\nb\n".encode()
+
+
+def test_json_comes_back(tmp_path: Path) -> None:
+    value = {"score": 0.75, "ids": ["ü"], "nested": {"none": None}}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text.endswith("}\n")
+    assert "ü" in text
+
+
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(tmp_path / "a.json", {"path": tmp_path})
+    assert read_json(tmp_path / "a.json") == {"old": 1}
+    assert contents(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"half": ', r"a\.json cannot be read: .*\nexpected: a JSON file"),
+        (b"\xff\xfe", r"a\.json cannot be read: "),
+        (b"[1, 2]", r"a\.json holds a list\nexpected: a JSON object"),
+    ],
+)
+def test_damaged_json_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_json(tmp_path / "a.json")
+
+
+def test_missing_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fold\.json cannot be read"):
+        read_json(tmp_path / "fold.json")
+
+
+def test_hash_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"salt")
+    assert file_hash(tmp_path / "a") == hashlib.sha256(b"salt").hexdigest()
+
+
+def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RECORDED_PACKAGES", ("numpy", "no-such-package-of-salt"))
+    assert package_versions() == {"numpy": metadata.version("numpy")}
+
+
+# --- folders
+
+
+def test_paths_of_a_run() -> None:
+    run = RunFolder(Path("runs") / "deep")
+    fold = run.fold(3)
+    assert run.name == "deep"
+    assert fold.fold == 3
+    paths = [run.config, run.manifest, fold.history, fold.checkpoint, fold.weights, fold.oof]
+    assert [path.relative_to("runs").as_posix() for path in [*paths, fold.summary]] == [
+        "deep/config.toml",
+        "deep/manifest.json",
+        "deep/fold3/history.csv",
+        "deep/fold3/checkpoint.pt",
+        "deep/fold3/weights.safetensors",
+        "deep/fold3/oof",
+        "deep/fold3/fold.json",
+    ]
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_folds_are_finished_once_their_summary_is_there(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    touch(run.fold(10).summary)
+    touch(run.fold(2).history)
+    touch(run.fold(2).weights)
+    touch(run.fold(2).summary)
+    touch(run.fold(3).history)
+    touch(run.fold(4).checkpoint)
+    (tmp_path / "fold5").mkdir()  # made, but nothing in it yet
+    assert run.finished_folds() == [2, 10]
+    assert run.unfinished_folds() == [3, 4]
+    assert [run.fold(fold).started for fold in (2, 3, 4, 5, 6)] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["folds", "fold", "fold1x", "fold-1", "fold01", "fold²"])
+def test_other_folders_are_no_folds(name: str, tmp_path: Path) -> None:
+    touch(tmp_path / name / "fold.json")
+    touch(tmp_path / "fold7")  # a file
+    assert RunFolder(tmp_path).finished_folds() == []
+
+
+def test_a_fold_is_listed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "fold1" / "fold.json")
+    touch(tmp_path / "fold01" / "fold.json")
+    assert RunFolder(tmp_path).finished_folds() == [1]
+
+
+def test_a_run_that_was_not_begun_has_no_folds(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path / "none").finished_folds() == []
+    assert RunFolder(tmp_path / "none").unfinished_folds() == []
+
+
+def test_open_run(tmp_path: Path) -> None:
+    touch(tmp_path / "deep" / "config.toml")
+    assert open_run(tmp_path, "deep") == RunFolder(tmp_path / "deep")
+
+
+def test_an_unknown_run_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    touch(tmp_path / "wide" / "config.toml")
+    touch(tmp_path / "deep" / "config.toml")
+    touch(tmp_path / "notes" / "readme.txt")
+    with pytest.raises(
+        ConfigError,
+        match=r"no run 'dep' in .*\nexpected: one of deep, wide\nnext: salt train --run dep",
+    ):
+        open_run(tmp_path, "dep")
+
+
+def test_without_any_run_the_answer_is_to_train_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected: a run made by salt train"):
+        open_run(tmp_path / "runs", "deep")
+
+
+def test_the_manifest_of_a_run_is_plain_json(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "deep")
+    write_json(run.manifest, {"packages": package_versions()})
+    assert json.loads(run.manifest.read_text())["packages"]["numpy"] == metadata.version("numpy")
