@@ -33,12 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ensembling": {*WORDS, "competition"},
     "report": {*WORDS, *WINGS, "competition"},
     "pipeline": {*WORDS, *WINGS, "competition", "report"},  # where the two wings meet
-    "console": {"errors", "pipeline"},
-    "cli": {*BELOW_SHELL, "console"},
+    "cli": BELOW_SHELL,
     "__main__": {"cli"},
     "": set(),  # kaggle_salt/__init__.py: the version, which every module may read
 }
-SHELL = {"cli", "__main__", "console"}
+SHELL = {"cli", "__main__"}
 SHELL_LIBRARIES = ("rich", "typer", "click")
 SHELL_CALLS = (
     "print", "exit", "quit", "sys.exit", "os._exit", "SystemExit",

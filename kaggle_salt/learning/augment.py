@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,12 @@ class Augmenter:
             return np.array(tile), np.array(target)
         self._compose.set_random_seed(seed)
         out = self._compose(image=np.ascontiguousarray(tile), mask=np.ascontiguousarray(target))
-        # a transform that does nothing hands back its input, which may be a read-only file
         return np.require(out["image"], requirements="CW"), np.require(
             out["mask"], requirements="CW"
         )
+
+
+def _own(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Contiguous and writable: a transform that does nothing may hand back a read-only file."""
+    needs: tuple[Literal["C", "W"], ...] = ("C", "W")
+    return np.require(array, requirements=needs)

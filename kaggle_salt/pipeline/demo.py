@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.demo import write_demo_competition
+from kaggle_salt.competition.demo import HIDDEN_TEST_MASKS, write_demo_competition
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.png import read_grey, to_mask
 from kaggle_salt.competition.submission import masks_from_probabilities
 from kaggle_salt.config import Config, load_config, preset_path
-from kaggle_salt.pipeline.ensemble import ensemble
+from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.train import train
@@ -24,7 +24,13 @@ from kaggle_salt.report.grid import pick_tiles, prediction_grid
 from kaggle_salt.runs import RunFolder
 
 #: The quick preset, cut to what a synthetic competition of a few hundred tiles needs.
-DEMO_OVERRIDES = ("stage.bce.epochs=24", "stage.lovasz.epochs=6")
+DEMO_OVERRIDES = (
+    "training.batch_size=16",
+    "stage.bce.epochs=24",
+    "stage.lovasz-half.epochs=8",
+    "stage.lovasz.epochs=4",
+    "stage.swa.epochs=2",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,6 @@ class DemoReport:
     """How the demo went.
 
     Args:
-        folder: Where everything lies.
         picture: Grid of tiles, truths and predictions.
         test_tiles: Number of test tiles.
         test_score: Score of the submission on the test masks that were held back.
@@ -40,7 +45,6 @@ class DemoReport:
         promised: Out-of-fold score that ``salt ensemble`` told to quote.
     """
 
-    folder: Path
     picture: Path
     test_tiles: int
     test_score: float
@@ -87,20 +91,25 @@ def run_demo(
     listener.note("$ salt submit")
     submit(workspace, overwrite=True, listener=listener)
 
+    return _judge(workspace, folder / "predictions.png", report, listener)
+
+
+def _judge(
+    workspace: Workspace, picture: Path, report: EnsembleReport, listener: Listener
+) -> DemoReport:
+    """Score the submission on the masks that were held back, and draw some of its tiles."""
     test = predictions.load(report.folder / "test")
-    truth = _hidden_masks(workspace.data / "hidden_test_masks.zip", test.ids)
+    truth = _hidden_masks(workspace.data / HIDDEN_TEST_MASKS, test.ids)
     decision = report.decision
     masks = masks_from_probabilities(test.probabilities, decision.level, decision.min_area)
     scores = image_scores(truth, masks)
-    picture = folder / "predictions.png"
-    competition = workspace.open(listener)
     shown = pick_tiles(scores, truth, 18)
+    tiles = workspace.open(listener).test_images
     prediction_grid(
-        competition.test_images[shown], truth[shown], test.probabilities[shown], scores[shown],
-        picture, ids=[test.ids[row] for row in shown], level=decision.level,
+        tiles[shown], truth[shown], test.probabilities[shown], scores[shown], picture,
+        ids=[test.ids[row] for row in shown], level=decision.level, min_area=decision.min_area,
     )  # fmt: skip
     return DemoReport(
-        folder=folder,
         picture=picture,
         test_tiles=len(test),
         test_score=float(scores.mean()),

@@ -1,0 +1,73 @@
+"""The Typer application, its errors and exit codes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, ParamSpec
+
+import typer
+
+from kaggle_salt.cli.options import Debug
+from kaggle_salt.errors import SaltError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="salt",
+    help="From Kaggle's salt tiles to a checked submission.\n\n"
+    "In a folder that holds data/:  salt make-folds;  salt train --fold 0;  "
+    "salt ensemble && salt submit.  No data yet?  salt download, or salt demo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+class _State:
+    debug = False
+
+
+def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose errors end in plain words and the right exit code."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except SaltError as error:
+                if _State.debug:
+                    raise
+                from kaggle_salt.cli.console import ConsoleListener
+
+                ConsoleListener().error(error)
+                raise typer.Exit(error.exit_code) from None
+            except KeyboardInterrupt:
+                again = "; a half-trained fold goes on with --resume" if name == "train" else ""
+                typer.echo(f"interrupted{again}", err=True)
+                raise typer.Exit(130) from None
+
+        return app.command(name)(guarded)
+
+    return register
+
+
+def _version(show: bool) -> None:
+    if show:
+        from kaggle_salt import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Debug = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+    _State.debug = debug

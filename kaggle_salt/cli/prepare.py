@@ -1,0 +1,102 @@
+"""Commands around the data: make-folds, check, download, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kaggle_salt.cli.app import command
+from kaggle_salt.cli.options import DATA, FOLDS, Data, Device, Json, workspace_of
+from kaggle_salt.cli.output import emit, print_table
+
+
+@command("make-folds")
+def make_folds(
+    data: Data = DATA,
+    out: Annotated[Path, typer.Option(help="The fold table to write.")] = FOLDS,
+    n_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another split.")] = 0,
+    group_by: Annotated[
+        Path | None, typer.Option(help="CSV id,group: a group is never split across folds.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a table that differs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Split the training tiles into folds, stratified by salt coverage.
+
+    Example: `salt make-folds --n-folds 5 --seed 0`
+    """
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.prepare import make_fold_table
+
+    summary = make_fold_table(
+        workspace_of(data=data, folds=out), n_folds=n_folds, seed=seed, group_file=group_by,
+        overwrite=overwrite, listener=ConsoleListener(),
+    )  # fmt: skip
+    if as_json:
+        emit(summary.to_dict(orient="records"))
+        return
+    rows = summary.round(4).astype(object).to_numpy().tolist()
+    print_table([str(column).replace("_", " ") for column in summary.columns], rows)
+
+
+@command("check")
+def check(data: Data = DATA, as_json: Json = False) -> None:
+    """Look through the competition's files and say what was found, and what is wrong.
+
+    Example: `salt check --data ~/tgs`
+    """
+    from kaggle_salt.cli.console import ConsoleListener, check_lines
+    from kaggle_salt.pipeline.prepare import check_data
+
+    report = check_data(workspace_of(data=data), listener=ConsoleListener())
+    if as_json:
+        emit(report.to_json())
+        return
+    typer.echo("\n".join(check_lines(report)))
+
+
+@command("download")
+def download(
+    data: Data = DATA,
+    competition: Annotated[
+        str, typer.Option(help="The competition's name on Kaggle.")
+    ] = "tgs-salt-identification-challenge",
+) -> None:
+    """Fetch the competition's files through the kaggle client, or say how to do it by hand.
+
+    Example: `pip install 'kaggle-salt[kaggle]' && salt download`
+    """
+    from kaggle_salt.competition.kaggle_client import download as fetch
+
+    for path in fetch(competition, data):
+        typer.echo(path)
+
+
+@command("demo")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is laid out.")] = Path("demo"),
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Invent a competition in Kaggle's own files and run all four commands on it.
+
+    Example: `salt demo`
+    """
+    from dataclasses import asdict
+
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.demo import run_demo
+
+    report = run_demo(folder, device=device, listener=ConsoleListener())
+    if as_json:
+        emit(asdict(report))
+        return
+    typer.echo(
+        f"score on {report.test_tiles} test tiles whose masks were held back: "
+        f"{report.test_score:.4f} (predicting nothing: {report.nothing_score:.4f}; "
+        f"promised out of fold: {report.promised:.4f})\n"
+        f"look at {report.picture}"
+    )
