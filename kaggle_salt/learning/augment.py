@@ -110,9 +110,7 @@ class Augmenter:
             return np.array(tile), np.array(target)
         self._compose.set_random_seed(seed)
         out = self._compose(image=np.ascontiguousarray(tile), mask=np.ascontiguousarray(target))
-        return np.require(out["image"], requirements="CW"), np.require(
-            out["mask"], requirements="CW"
-        )
+        return _own(out["image"]), _own(out["mask"])
 
 
 def _own(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
