@@ -46,8 +46,7 @@ class Stack:
 def decode(stacks: Mapping[str, Stack], first: str, progress: Progress) -> dict[str, Counter[str]]:
     """Fill the arrays of all stacks.
 
-    OpenCV and zlib work without the interpreter's lock, so threads share the work; processes
-    were no faster and would have to start first.
+    OpenCV and zlib work without the interpreter's lock, so threads share the work.
 
     Args:
         stacks: What to fill, by name.

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
+from kaggle_salt.competition.decision import apply_decision, refuse_impossible_decision
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import atomic_path, file_hash, write_json
@@ -29,38 +30,6 @@ COLUMNS = ["id", "rle_mask"]
 
 #: Probability maps are turned into masks this many pixels at a time, to bound the memory.
 BLOCK_PIXELS = 1 << 22
-
-
-def masks_from_probabilities(
-    probabilities: NDArray[np.uint8], level: int, min_area: int
-) -> NDArray[np.bool_]:
-    """Threshold probability maps and empty the masks that come out too small.
-
-    Args:
-        probabilities: uint8 ``[N, H, W]``; probability = value / 255.
-        level: Salt is every pixel whose value exceeds it, 0 to 255.
-        min_area: Masks of fewer pixels become empty; 0 and 1 change nothing.
-
-    Returns:
-        bool ``[N, H, W]``.
-
-    Raises:
-        ConfigError: ``level`` or ``min_area`` is out of range.
-        DataError: The probabilities are not uint8 ``[N, H, W]``.
-    """
-    if not 0 <= level <= 255:
-        raise ConfigError(f"threshold level {level}", expected="0 to 255")
-    if min_area < 0:
-        raise ConfigError(f"minimum area {min_area}", expected="0 pixels or more")
-    if probabilities.dtype != np.uint8 or probabilities.ndim != 3:
-        raise DataError(
-            f"probabilities are {probabilities.dtype} {list(probabilities.shape)}",
-            expected="uint8 [N, H, W]",
-        )
-    masks = probabilities > level
-    if min_area > 1:
-        masks[np.count_nonzero(masks, axis=(1, 2)) < min_area] = False
-    return masks
 
 
 def write_submission(
@@ -79,8 +48,8 @@ def write_submission(
         path: The CSV to write.
         predictions: Probabilities of the test tiles, in any order.
         sample_ids: Ids of Kaggle's sample submission; the rows come in this order.
-        level: Salt is every pixel whose value exceeds it, 0 to 255.
-        min_area: Masks of fewer pixels become empty.
+        level: See :func:`apply_decision`, like ``min_area``.
+        min_area: In pixels.
         manifest: Where the probabilities and the decision come from; JSON values.
         overwrite: Replace a submission of that name.
 
@@ -92,11 +61,12 @@ def write_submission(
         DataError: The ids differ, or the file reads back otherwise; nothing is replaced then.
     """
     manifest_path = path.with_suffix(".json")
+    refuse_impossible_decision(level, min_area)
     _refuse_unusable_path(path, manifest_path, overwrite=overwrite)
     _refuse_other_ids(predictions.ids, sample_ids)
 
     with atomic_path(path) as temporary:
-        # The masks are made twice, so that they need not all be held in between.
+        # made twice, so that not all masks need to be held in between
         blocks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
         texts = _write_csv(temporary, sample_ids, blocks())
         _check_csv(temporary, sample_ids, blocks())
@@ -105,8 +75,7 @@ def write_submission(
 
     written = {
         **manifest,
-        "level": level,
-        "min_area": min_area,
+        **{"level": level, "min_area": min_area},
         "rows": len(texts),
         "empty_masks": texts.count(""),
         "csv_sha256": digest,
@@ -154,7 +123,7 @@ def _mask_blocks(
     step = max(1, BLOCK_PIXELS // max(1, height * width))
     for first in range(0, len(rows), step):
         block = predictions.probabilities[rows[first : first + step]]
-        yield masks_from_probabilities(block, level, min_area)
+        yield apply_decision(block, level, min_area)
 
 
 def _refuse_unusable_path(path: Path, manifest_path: Path, *, overwrite: bool) -> None:

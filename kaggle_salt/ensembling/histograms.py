@@ -13,11 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.decision import LEVELS
 from kaggle_salt.competition.metric import scores_from_counts
 from kaggle_salt.errors import DataError
-
-#: Values a stored probability can take, and so levels it can be compared with.
-LEVELS = 256
 
 #: Pixels counted at once: their bin numbers (8 bytes each) stay in the processor's cache.
 _CHUNK_PIXELS = 2**18

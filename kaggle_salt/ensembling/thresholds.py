@@ -1,17 +1,13 @@
-"""The decision from probabilities to masks: a threshold and a minimum area.
+"""The search for the decision that turns probabilities into masks.
 
-The rule, everywhere: a pixel is salt when ``value > level``, where ``value`` is the stored
-uint8 probability and ``level`` an integer from 0 to 255; a mask of fewer than ``min_area``
-pixels then becomes empty. People are shown the threshold ``level / 255``.
-
-The search is exact: it judges every level together with every minimum area that changes a
-mask. Both were then chosen on the tiles they are scored on, so :func:`cross_fitted_score`
-says what such a choice earns on tiles it has not seen.
+The rule itself stands in :mod:`kaggle_salt.competition.decision`. The search is exact: it
+judges every level together with every minimum area that changes a mask. Both were then chosen
+on the tiles they are scored on, so :func:`cross_fitted_score` says what such a choice earns on
+tiles it has not seen.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,12 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS, refuse_impossible_decision
 from kaggle_salt.competition.metric import scores_from_counts
-from kaggle_salt.ensembling.histograms import LEVELS, TileHistograms, count_tiles
-from kaggle_salt.errors import ConfigError, DataError
-
-#: The level of threshold .5: ``value > 127`` says the same as ``value / 255 > .5``.
-DEFAULT_LEVEL = 127
+from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
+from kaggle_salt.errors import DataError
 
 #: Parts that the tiles are dealt into when there is only one fold to cross-fit on.
 RANDOM_PARTS = 5
@@ -167,49 +161,11 @@ def tile_scores(
     Raises:
         ConfigError: The level is outside 0 to 255 or the minimum area negative.
     """
-    _check_decision(level, min_area)
+    refuse_impossible_decision(level, min_area)
     intersection = histograms.inside[:, level + 1 :].sum(axis=1)
     predicted_area = intersection + histograms.outside[:, level + 1 :].sum(axis=1)
     kept = predicted_area >= min_area
     return scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
-
-
-def apply_decision(
-    probabilities: NDArray[np.uint8], level: int = DEFAULT_LEVEL, min_area: int = 0
-) -> NDArray[np.bool_]:
-    """Turn probabilities into masks.
-
-    Args:
-        probabilities: uint8 ``[N, H, W]``, probability = value / 255.
-        level: A pixel is salt when its value exceeds this, 0 to 255.
-        min_area: Masks of fewer pixels become empty.
-
-    Returns:
-        bool ``[N, H, W]``.
-
-    Raises:
-        ConfigError: The level is outside 0 to 255 or the minimum area negative.
-    """
-    _check_decision(level, min_area)
-    masks = probabilities > level
-    masks[np.count_nonzero(masks, axis=(1, 2)) < min_area] = False
-    return masks
-
-
-def nearest_level(threshold: float) -> int:
-    """Level of a threshold that a person gave, so that a printed threshold finds its level.
-
-    Halfway between two levels it is the lower one: .5 is level 127.
-
-    Args:
-        threshold: Probability, 0 to 1.
-
-    Raises:
-        ConfigError: The threshold is not a number from 0 to 1.
-    """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"threshold {threshold}", expected="a probability from 0 to 1")
-    return math.ceil(threshold * (LEVELS - 1) - 0.5)
 
 
 def bootstrap_interval(
@@ -290,10 +246,3 @@ def _parts(parts: NDArray[np.integer], tiles: int) -> NDArray[np.integer]:
     if np.unique(parts).size > 1:
         return parts
     return np.random.default_rng(0).permutation(np.arange(tiles) % RANDOM_PARTS)
-
-
-def _check_decision(level: int, min_area: int) -> None:
-    if not 0 <= level < LEVELS:
-        raise ConfigError(f"level {level}", expected=f"an integer from 0 to {LEVELS - 1}")
-    if min_area < 0:
-        raise ConfigError(f"minimum area {min_area}", expected="a number of pixels, 0 or more")

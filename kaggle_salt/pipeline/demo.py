@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt import predictions
+from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.demo import HIDDEN_TEST_MASKS, write_demo_competition
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.png import read_grey, to_mask
-from kaggle_salt.competition.submission import masks_from_probabilities
 from kaggle_salt.config import Config, load_config, preset_path
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
@@ -101,7 +101,7 @@ def _judge(
     test = predictions.load(report.folder / "test")
     truth = _hidden_masks(workspace.data / HIDDEN_TEST_MASKS, test.ids)
     decision = report.decision
-    masks = masks_from_probabilities(test.probabilities, decision.level, decision.min_area)
+    masks = apply_decision(test.probabilities, decision.level, decision.min_area)
     scores = image_scores(truth, masks)
     shown = pick_tiles(scores, truth, 18)
     tiles = workspace.open(listener).test_images

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_salt import predictions
+from kaggle_salt.competition.decision import nearest_level
 from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
-from kaggle_salt.ensembling.thresholds import nearest_level
 from kaggle_salt.errors import ConfigError, nearest
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import file_hash, read_json

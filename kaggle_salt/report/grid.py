@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kaggle_salt.ensembling.thresholds import DEFAULT_LEVEL, apply_decision
+from kaggle_salt.competition.decision import DEFAULT_LEVEL, apply_decision
 from kaggle_salt.errors import DataError
 from kaggle_salt.report.curves import INK, LABEL_SIZE, SMALL_SIZE, save_figure
 

@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 
 from kaggle_salt import predictions as prediction_files
 from kaggle_salt.competition import rle, submission
+from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import file_hash
@@ -55,37 +52,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_pixel_must_exceed_the_level() -> None:
-    masks = submission.masks_from_probabilities(MAPS, 128, 0)
-    assert masks.dtype == np.bool_
-    assert masks[2].astype(int).tolist() == [[1, 0, 1], [0, 1, 0]]
-    assert submission.masks_from_probabilities(MAPS, 0, 0)[2].sum() == 5
-    assert not submission.masks_from_probabilities(MAPS, 255, 0).any()
-
-
-def test_masks_below_the_minimum_area_become_empty() -> None:
-    areas = [
-        submission.masks_from_probabilities(MAPS, 128, min_area).sum(axis=(1, 2)).tolist()
-        for min_area in (0, 1, 2, 3, 4)
-    ]
-    assert areas == [[2, 0, 3, 1], [2, 0, 3, 1], [2, 0, 3, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
-
-
-@given(
-    hnp.arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 4))),
-    st.integers(0, 255),
-    st.integers(0, 17),
-)
-def test_masks_equal_the_rule_tile_by_tile(
-    maps: NDArray[np.uint8], level: int, min_area: int
-) -> None:
-    masks = submission.masks_from_probabilities(maps, level, min_area)
-    for probabilities, mask in zip(maps, masks, strict=True):
-        salt = [[int(value) > level for value in row] for row in probabilities]
-        large_enough = sum(map(sum, salt)) >= min_area
-        assert mask.tolist() == [[pixel and large_enough for pixel in row] for row in salt]
-
-
 def test_the_csv_is_kaggles_to_the_byte(tmp_path: Path) -> None:
     write(tmp_path / "one.csv")
     text = (tmp_path / "one.csv").read_text(encoding="utf-8")
@@ -122,9 +88,7 @@ def test_memory_mapped_predictions_survive_the_csv(
     table = pd.read_csv(tmp_path / "one.csv", dtype=str, keep_default_na=False)
     masks = np.stack([rle.decode(text, (5, 7)) for text in table["rle_mask"]])
     assert table["id"].tolist() == order
-    np.testing.assert_array_equal(
-        masks, submission.masks_from_probabilities(maps[::-1], level=128, min_area=16)
-    )
+    np.testing.assert_array_equal(masks, apply_decision(maps[::-1], level=128, min_area=16))
 
 
 def test_a_taken_name_is_kept(tmp_path: Path) -> None:
@@ -192,21 +156,3 @@ def test_a_csv_that_loses_a_row_is_not_kept(
     with pytest.raises(DataError, match="read back has other columns or ids"):
         write(tmp_path / "one.csv")
     assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("level", "min_area", "message"),
-    [
-        (256, 0, "threshold level 256\nexpected: 0 to 255"),
-        (-1, 0, "threshold level -1"),
-        (0, -1, "minimum area -1"),
-    ],
-)
-def test_an_impossible_decision_is_refused(level: int, min_area: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        submission.masks_from_probabilities(MAPS, level, min_area)
-
-
-def test_only_stored_probabilities_are_thresholded() -> None:
-    with pytest.raises(DataError, match=r"float64 \[4, 2, 3\]\nexpected: uint8"):
-        submission.masks_from_probabilities(MAPS / 255, 128, 0)  # type: ignore[arg-type]

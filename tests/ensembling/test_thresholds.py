@@ -4,16 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.metric import image_scores, score
 from kaggle_salt.ensembling import thresholds
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import (
-    apply_decision,
     best_decision,
     bootstrap_interval,
     cross_fitted_score,
     curve,
-    nearest_level,
     score_at,
     search,
     tile_scores,
@@ -172,38 +171,11 @@ def test_score_at_one_half_by_default() -> None:
     assert decision.interval[0] < decision.score < decision.interval[1]
 
 
-def test_masks_of_a_decision() -> None:
-    values = np.array([[[127, 128], [255, 0]], [[128, 127], [0, 0]]], dtype=np.uint8)
-    expected = [[[False, True], [True, False]], [[True, False], [False, False]]]
-    assert apply_decision(values).tolist() == expected
-    assert apply_decision(values, min_area=1).tolist() == expected
-    assert apply_decision(values, min_area=2).tolist() == [expected[0], [[False] * 2] * 2]
-    assert apply_decision(values, level=255).any() == np.False_
-
-
 @pytest.mark.parametrize("level", [-1, 256])
 def test_levels_that_are_not_stored_are_refused(level: int) -> None:
     truth, values = noisy_tiles(2)
-    with pytest.raises(ConfigError, match=f"level {level}\nexpected: an integer from 0 to 255"):
-        apply_decision(values, level)
     with pytest.raises(ConfigError, match=f"level {level}"):
         score_at(count_tiles(truth, values), level)
-
-
-def test_a_negative_minimum_area_is_refused() -> None:
-    with pytest.raises(ConfigError, match="minimum area -1"):
-        apply_decision(noisy_tiles(2)[1], min_area=-1)
-
-
-def test_level_of_a_threshold() -> None:
-    assert [nearest_level(threshold) for threshold in (0, 0.5, 1)] == [0, 127, 255]
-    assert [nearest_level(round(level / 255, 3)) for level in range(256)] == list(range(256))
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_thresholds_that_are_no_probability_are_refused(threshold: float) -> None:
-    with pytest.raises(ConfigError, match=f"threshold {threshold}\nexpected: a probability"):
-        nearest_level(threshold)
 
 
 def test_curve() -> None:
