@@ -60,7 +60,7 @@ class AugmentConfig(Table):
 class TrainingConfig(Table):
     """What holds for all stages."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     batch_size: PositiveInt = 32
     precision: Literal["auto", "float32", "bf16"] = "auto"  #: auto: bf16 where it is native
     channels_last: bool = True
@@ -143,11 +143,6 @@ class Config(Table):
             raise ValueError(f"stage names must differ, found {', '.join(names)}")
         return self
 
-    @property
-    def epochs(self) -> int:
-        """Epochs of all stages together, if none stops early."""
-        return sum(stage.epochs for stage in self.stage)
-
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
@@ -184,12 +179,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        raise _fault(f"{path} cannot be read: {error.strerror}", "a TOML file") from error
+    except ValueError as error:  # not TOML, or not even UTF-8
+        raise _fault(f"{path} is not valid TOML: {error}", "TOML as in the presets") from error
     for override in overrides:
         _apply(data, override)
     return _validate(data, str(path))
+
+
+def _fault(found: str, expected: str) -> ConfigError:
+    next_step = "correct the file, the --set KEY=VALUE, or take a --preset"
+    return ConfigError(found, expected=expected, next_step=next_step)
 
 
 def dump_config(config: Config) -> str:
@@ -212,7 +212,8 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         items = [(str(key), child) for key, child in value.items()]
     elif isinstance(value, tuple) and value and isinstance(value[0], dict):
-        items = [(child.get("name", str(number)), child) for number, child in enumerate(value)]
+        names = [child["name"] for child in value]
+        items = [*zip(names, value, strict=True), ("order", ", ".join(names))]
     else:
         return {prefix: value}
     flat: dict[str, Any] = {}
@@ -225,11 +226,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
     """Write one ``KEY=VALUE`` into the nested tables of ``data``."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(
-            f"--set {override} has no value",
-            expected="KEY=VALUE",
-            next_step="--set stage.bce.epochs=3",
-        )
+        raise _fault(f"--set {override} has no value", "KEY=VALUE, as in stage.bce.epochs=3")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -242,20 +239,22 @@ def _apply(data: dict[str, Any], override: str) -> None:
         for part in path[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"--set {key}: '{part}' is a value, not a table")
+                raise _fault(f"--set {key}: '{part}' is a value, not a table", "a key in a table")
         table[path[-1]] = value
 
 
 def _stages(data: dict[str, Any], which: str) -> list[dict[str, Any]]:
     stages: list[dict[str, Any]] = data.get("stage", [])
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise _fault("'stage' is not a list of tables", "[[stage]] blocks")
     names = [str(stage.get("name")) for stage in stages]
     if which == "*":
         return stages
     if which in names:
         return [stages[names.index(which)]]
-    if which.isdigit() and int(which) < len(stages):
+    if which.isdecimal() and int(which) < len(stages):
         return [stages[int(which)]]
-    raise ConfigError(f"there is no stage '{which}'", expected=nearest(which, [*names, "*"]))
+    raise _fault(f"there is no stage '{which}'", nearest(which, [*names, "*"]))
 
 
 def _validate(data: dict[str, Any], source: str) -> Config:
@@ -263,10 +262,8 @@ def _validate(data: dict[str, Any], source: str) -> Config:
         return Config.model_validate(data)
     except ValidationError as error:
         lines = [_describe(problem) for problem in error.errors()]
-        raise ConfigError(
-            f"{source}: " + "; ".join(line for line, _ in lines),
-            expected="; ".join(hint for _, hint in lines if hint),
-        ) from error
+        found, expected = ("; ".join(texts) for texts in zip(*lines, strict=True))
+        raise _fault(f"{source}: {found}", expected) from error
 
 
 def _describe(problem: ErrorDetails) -> tuple[str, str]:
@@ -276,7 +273,7 @@ def _describe(problem: ErrorDetails) -> tuple[str, str]:
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{key}'", nearest(location[-1], _known_keys(location[:-1]))
     if problem["type"] == "missing":
-        return f"'{key}' is missing", ""
+        return f"'{key}' is missing", f"a value for '{key}'"
     if problem["type"] == "literal_error":
         choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{key} = {problem['input']!r}", nearest(str(problem["input"]), choices)

@@ -56,6 +56,12 @@ class NetworkError(SaltError):
     exit_code = 4
 
 
+def reason(error: BaseException) -> str:
+    """A foreign error in one short line: its kind and the first sentence of its message."""
+    sentence = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return f"{type(error).__name__}: {sentence}" if sentence else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, for the end of an error message.
 

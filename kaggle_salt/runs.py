@@ -62,9 +62,17 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", expected="a JSON file") from error
+        raise DataError(
+            f"{path} cannot be read: {error}",
+            expected="a JSON file",
+            next_step="run the command that writes it again",
+        ) from error
     if not isinstance(value, dict):
-        raise DataError(f"{path} holds a {type(value).__name__}", expected="a JSON object")
+        raise DataError(
+            f"{path} holds a {type(value).__name__}",
+            expected="a JSON object",
+            next_step="run the command that writes it again",
+        )
     return value
 
 
@@ -158,16 +166,17 @@ class RunFolder:
 
     def finished_folds(self) -> list[int]:
         """Numbers of the folds that were trained to the end, ascending."""
-        return [fold for fold in self._fold_numbers() if self.fold(fold).finished]
+        return [fold for fold in self.claimed_folds() if self.fold(fold).finished]
 
     def unfinished_folds(self) -> list[int]:
         """Numbers of the folds that were begun but not ended, ascending."""
         return [
-            fold for fold in self._fold_numbers()
+            fold for fold in self.claimed_folds()
             if self.fold(fold).started and not self.fold(fold).finished
         ]  # fmt: skip
 
-    def _fold_numbers(self) -> list[int]:
+    def claimed_folds(self) -> list[int]:
+        """Numbers of the folds that have a folder, even if their first epoch is still going on."""
         names = (child.name for child in self.path.glob("fold*") if child.is_dir())
         return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,29 @@ def no_network() -> Iterator[None]:
         patch.setattr(socket, "getaddrinfo", refuse_lookup)
         patch.setattr(socket.socket, "connect", refuse_connection)
         yield
+
+
+@pytest.fixture(scope="session")
+def trained_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with two trained runs, made once: see ``tests.tiny``."""
+    from tests.tiny import one_thread, write_trained_workspace  # imports torch
+
+    folder = tmp_path_factory.mktemp("trained")
+    with one_thread():
+        write_trained_workspace(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(
+    trained_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A copy of the trained workspace, which is the current folder; curves are not drawn there."""
+    from tests.tiny import draw_no_curves, one_thread
+
+    folder = tmp_path / "work"
+    shutil.copytree(trained_template, folder)
+    monkeypatch.chdir(folder)
+    draw_no_curves(monkeypatch)
+    with one_thread():
+        yield folder

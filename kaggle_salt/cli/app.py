@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from typing import Annotated, ParamSpec
 
@@ -38,20 +39,49 @@ def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
             try:
                 function(*args, **kwargs)
             except SaltError as error:
-                if _State.debug:
-                    raise
-                from kaggle_salt.cli.console import ConsoleListener
-
-                ConsoleListener().error(error)
-                raise typer.Exit(error.exit_code) from None
+                raise typer.Exit(_report(error)) from None
+            except BrokenPipeError:  # the reader of stdout has seen enough
+                raise
+            except OSError as error:
+                raise typer.Exit(_report(_file_trouble(error))) from None
             except KeyboardInterrupt:
                 again = "; a half-trained fold goes on with --resume" if name == "train" else ""
+                _close_bar()
                 typer.echo(f"interrupted{again}", err=True)
                 raise typer.Exit(130) from None
 
         return app.command(name)(guarded)
 
     return register
+
+
+def _report(error: SaltError) -> int:
+    """Show an error on stderr, with --debug as a traceback; give the exit code."""
+    from kaggle_salt.cli.console import ConsoleListener
+
+    _close_bar()
+    if _State.debug:
+        traceback.print_exception(error)
+    else:
+        ConsoleListener().error(error)
+    return error.exit_code
+
+
+def _file_trouble(error: OSError) -> SaltError:
+    """A full disk, a missing permission: what the system says of it."""
+    wrapped = SaltError(
+        f"{type(error).__name__}: {error}",
+        expected="files and folders that can be read and written, and room on the disk",
+        next_step="mend that and run the same command again; salt --debug shows where it happened",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _close_bar() -> None:
+    from kaggle_salt.cli.console import ConsoleListener
+
+    ConsoleListener.close_bar()
 
 
 def _version(show: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,9 +27,11 @@ from kaggle_salt.pipeline.workspace import Progress as Callback
 class ConsoleListener(Listener):
     """Draws bars with rate and time left, and prints one plain line an epoch."""
 
+    #: A terminal has one bar, whoever drew it: left open, it would keep the cursor hidden.
+    _bar: ClassVar[Progress | None] = None
+
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._epoch_seconds: list[float] = []
 
@@ -46,7 +49,7 @@ class ConsoleListener(Listener):
                 self._open_bar(title, total)
             self._advance(done, rate=done / max(time.monotonic() - started, 1e-9), unit="tiles/s")
             if done >= total:
-                self._close_bar()
+                self.close_bar()
                 seconds = time.monotonic() - started
                 self.note(f"{title}: {total} in {seconds:.1f} s")
 
@@ -60,8 +63,8 @@ class ConsoleListener(Listener):
         rate = steps / max(time.monotonic() - self._epoch_started, 1e-9)
         self._advance(steps, rate=rate, unit=f"steps/s  loss {loss:.4f}")
 
-    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None:
-        self._close_bar()
+    def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None:
+        self.close_bar()
         seconds = float(str(row["seconds"]))
         self._epoch_seconds.append(seconds)
         recent = self._epoch_seconds[-3:]
@@ -73,8 +76,8 @@ class ConsoleListener(Listener):
         )
 
     def _open_bar(self, title: str, total: int) -> None:
-        self._close_bar()
-        self._bar = Progress(
+        self.close_bar()
+        bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -84,21 +87,24 @@ class ConsoleListener(Listener):
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self._bar.start()
-        self._task = self._bar.add_task(title, total=total, rate="")
+        bar.start()
+        self._task = bar.add_task(title, total=total, rate="")
+        ConsoleListener._bar = bar
 
     def _advance(self, done: int, *, rate: float, unit: str) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, rate=f"{rate:.1f} {unit}")
 
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar = None
+    @staticmethod
+    def close_bar() -> None:
+        """Take the bar off the terminal, if there is one."""
+        if ConsoleListener._bar is not None:
+            ConsoleListener._bar.stop()
+        ConsoleListener._bar = None
 
     def error(self, error: SaltError) -> None:
         """Say what was found, what was expected and what to do next."""
-        self._close_bar()
+        self.close_bar()
         self.console.print(Text("error: " + error.found, style="bold red"))
         if error.expected:
             self.console.print(Text("expected: " + error.expected))

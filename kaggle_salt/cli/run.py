@@ -132,7 +132,9 @@ def _parse_weights(text: str) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(
-            f"--weights {text}", expected="equal, or one number a run, as in 2,1"
+            f"--weights {text}",
+            expected="equal, or one number a run, as in 2,1",
+            next_step="--weights 2,1 or --weights equal",
         ) from None
 
 

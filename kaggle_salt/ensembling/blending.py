@@ -128,16 +128,18 @@ def _fill_with_mean(
             total += member.probabilities[member_rows[chunk]] * np.uint32(2 * unit)
             _release(member.probabilities)
         out[chunk] = total // divisor
+        _release(out)
 
 
 def _release(array: NDArray[Any]) -> None:
-    """Give back the memory of a mapped file that was read; it can be read again at any time.
+    """Give back the memory of a mapped file; what was written stays with the system's cache.
 
-    Otherwise every file that was averaged would count as memory in use to the end. Only a
-    hint: systems without it keep the pages until they need them.
+    Otherwise every file that was read or written would count as memory in use to the end. Only
+    a hint: systems without it keep the pages until they need them.
     """
     mapping = getattr(array, "_mmap", None)
-    if isinstance(mapping, mmap.mmap) and getattr(array, "mode", None) == "r":
+    shared = getattr(array, "mode", None) in ("r", "r+", "w+")  # a private copy would be lost
+    if isinstance(mapping, mmap.mmap) and shared:
         advice = getattr(mmap, "MADV_DONTNEED", None)
         if advice is not None:
             mapping.madvise(advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from typing import Literal
 
@@ -87,7 +88,9 @@ class Augmenter:
     def __init__(self, pipeline: str) -> None:
         if pipeline not in PIPELINES:
             raise ConfigError(
-                f"unknown augmentation '{pipeline}'", expected=nearest(pipeline, PIPELINES)
+                f"unknown augmentation '{pipeline}'",
+                expected=nearest(pipeline, PIPELINES),
+                next_step="--set augment.pipeline=NAME",
             )
         transforms = PIPELINES[pipeline]()
         self._compose = A.Compose(transforms, strict=True) if transforms else None
@@ -108,7 +111,9 @@ class Augmenter:
         target = mask.view(np.uint8)
         if self._compose is None:
             return np.array(tile), np.array(target)
-        self._compose.set_random_seed(seed)
+        # not set_random_seed: it gives every transform the same seed, so that what one draws
+        # tells what the others will (albumentations 2.0.8)
+        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         out = self._compose(image=np.ascontiguousarray(tile), mask=np.ascontiguousarray(target))
         return _own(out["image"]), _own(out["mask"])
 

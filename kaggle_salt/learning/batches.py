@@ -90,5 +90,8 @@ def train_loader(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
+        # of its own: the loader draws from it, once an epoch or once for all with workers, and
+        # torch's generator must give dropout the same numbers either way
+        generator=torch.Generator(),
         prefetch_factor=4 if workers > 0 else None,
     )

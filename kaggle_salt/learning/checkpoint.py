@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaggle_salt.errors import TrainingError
+from kaggle_salt.errors import TrainingError, reason
 from kaggle_salt.runs import atomic_path
 
 
@@ -87,9 +86,9 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
             generator=state["generator"].cpu(),
             cuda_generators=[generator.cpu() for generator in state["cuda_generators"]],
         )
-    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # on a damaged file torch raises whatever it trips over
         raise TrainingError(
-            f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}",
+            f"the checkpoint {path} cannot be read: {reason(error)}",
             expected="a checkpoint written by salt train",
             next_step="train the fold anew with --overwrite",
         ) from error

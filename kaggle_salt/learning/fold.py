@@ -14,11 +14,12 @@ from torch import nn
 from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
-from kaggle_salt.errors import TrainingError
+from kaggle_salt.errors import DataError, TrainingError
+from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import Progress, predict
-from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.networks import build, check_size
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, TrainingTiles, Watcher, fold_seed
 from kaggle_salt.runs import FoldFolder, atomic_path, file_hash, read_json, write_json
@@ -45,6 +46,26 @@ class FoldSummary:
     seconds: float
     parameters: int
     weights_hash: str
+
+
+def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: bool) -> None:
+    """Build what a fold needs and throw it away, so that a fault shows before a file is touched.
+
+    Args:
+        config: The run's configuration.
+        tile_shape: (height, width) of a tile, in pixels.
+        pretrained: Whether the weights that ``model.weights`` names will be asked for.
+
+    Raises:
+        ConfigError: Network, weights, augmentation or input size cannot be used.
+        NetworkError: Pretrained weights cannot be downloaded.
+    """
+    Augmenter(config.augment.pipeline)
+    shrinks = {1, *(stage.shrink for stage in config.stage)}
+    sizes = {Framing(tile_shape, config.input, shrink).network_size for shrink in shrinks}
+    network = build(config.model, config.input.channels, pretrained=pretrained)
+    for size in sorted(sizes):
+        check_size(network, config.input.channels, size)
 
 
 def train_fold(
@@ -100,8 +121,19 @@ def train_fold(
 
 
 def read_summary(folder: FoldFolder) -> FoldSummary:
-    """Read ``fold.json`` of a finished fold."""
-    return FoldSummary(**read_json(folder.summary))
+    """Read ``fold.json`` of a finished fold.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    try:
+        return FoldSummary(**read_json(folder.summary))
+    except TypeError as error:
+        raise DataError(
+            f"{folder.summary} is not a fold's summary: {error}",
+            expected="the file that salt train wrote",
+            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+        ) from error
 
 
 def load_network(config: Config, folder: FoldFolder, compute: Compute) -> nn.Module:
@@ -111,9 +143,10 @@ def load_network(config: Config, folder: FoldFolder, compute: Compute) -> nn.Mod
         TrainingError: The weights file is not the one that the fold wrote.
         ConfigError: The weights do not fit the run's configuration.
     """
-    if file_hash(folder.weights) != read_summary(folder).weights_hash:
+    summary = read_summary(folder)
+    if not folder.weights.is_file() or file_hash(folder.weights) != summary.weights_hash:
         raise TrainingError(
-            f"{folder.weights} has changed since the fold was trained",
+            f"{folder.weights} is gone or has changed since the fold was trained",
             expected="the file whose hash stands in fold.json",
             next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
         )

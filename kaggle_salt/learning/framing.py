@@ -51,11 +51,14 @@ class Framing:
             raise ConfigError(
                 f"an input of {size} pixels cannot be shrunk {self.shrink} times",
                 expected="a size that is a multiple of the stage's shrink",
+                next_step=f"--set input.size={-(-size // self.shrink) * self.shrink}, "
+                "or --set stage.NAME.shrink=1",
             )
         reach = max(self._padding) if self.config.framing == "pad" else 0
         if self.config.border == "reflect" and reach >= min(height, width):
             raise ConfigError(
                 f"tiles of {height}x{width} are too small to be reflected by {reach} pixels",
+                expected="a border narrower than the tile",
                 next_step="--set input.border=edge, or a smaller input.size",
             )
 

@@ -46,7 +46,7 @@ class Watcher(Protocol):
 
     def epoch_starts(self, title: str, steps: int) -> None: ...
     def steps_done(self, steps: int, loss: float) -> None: ...
-    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None: ...
+    def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ class FoldTraining:
             f"the training loss of stage '{stage.name}' is {loss} "
             f"in epoch {self.progress.stage_epoch + 1}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"--set stage.{stage.name}.optimizer.lr={stage.optimizer.lr / 4:g} "
+            next_step="start anew with --overwrite and smaller steps, "
+            f"--set stage.{stage.name}.optimizer.lr={stage.optimizer.lr / 4:g} "
             f"--set stage.{stage.name}.optimizer.clip=1.0, or --set training.precision=float32",
         )
 
@@ -228,7 +229,13 @@ class FoldTraining:
         progress.history.append(row)
         table = pd.DataFrame(progress.history).to_csv(index=False, float_format="%.6g")
         write_text(self.folder.history, table)
-        self.watcher.epoch_ends(row, self.config.epochs - progress.epoch)
+        self.watcher.epoch_ends(row, self._epochs_left(stage))
+
+    def _epochs_left(self, stage: StageConfig) -> float:
+        """Work to do, in epochs as long as the one just ended; an epoch costs as its pixels."""
+        later = self.config.stage[self.progress.stage + 1 :]
+        rest = stage.epochs - self.progress.stage_epoch
+        return rest + sum(other.epochs * (stage.shrink / other.shrink) ** 2 for other in later)
 
     def _stops_early(self, stage: StageConfig) -> bool:
         return 0 < stage.early_stopping <= self.progress.bad_epochs
@@ -249,10 +256,11 @@ class FoldTraining:
         save_checkpoint(self.folder.checkpoint, progress, self.network, None)
 
     def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
-        """Network inputs of all training tiles, without augmentation."""
+        """Network inputs of all training tiles as they are, in batches of nearly one size."""
+        # no short rest: batch norm behind a global pooling fails on a single tile
         rows, size = self.tiles.train_rows, self.config.training.batch_size
-        for start in range(0, len(rows), size):
-            tiles = torch.from_numpy(self.tiles.images[rows[start : start + size]])
+        for batch in np.array_split(rows, math.ceil(len(rows) / size)):
+            tiles = torch.from_numpy(self.tiles.images[batch])
             yield framing.prepare(tiles.to(self.compute.device))
 
 

@@ -26,7 +26,7 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.scores import ScoreRow, Truth, missing_folds, score_table
-from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.report.curves import threshold_curve
 from kaggle_salt.runs import RunFolder, open_run, read_json, write_json
@@ -98,8 +98,7 @@ def ensemble(
     members = _members(workspace, runs, weights, competition, listener)
     missing = {m.run.name: missing_folds(m.folds, table) for m in members}
     _report_missing(missing, require_all, listener)
-    name = name or "+".join(missing)
-    folder = workspace.ensembles / name
+    folder = _folder(workspace, "+".join(missing) if name is None else name)
     per_run = {
         m.run.name: join([predictions.load(m.run.fold(fold).oof) for fold in m.folds])
         for m in members
@@ -110,10 +109,11 @@ def ensemble(
     decision = best_decision(histograms)
     honest = cross_fitted_score(histograms, truth.folds(blended))
     rows = tuple(score_table(per_run, histograms, truth, decision))
-    _draw_curve(histograms, decision, name, folder)
+    (folder / "ensemble.json").unlink(missing_ok=True)  # the old decision is for other numbers
+    _draw_curve(histograms, decision, folder)
     _predict_test(members, competition, folder, device, listener)
     test_tiles = len(competition.test_ids)
-    report = EnsembleReport(name, folder, rows, decision, honest, missing, test_tiles)
+    report = EnsembleReport(folder.name, folder, rows, decision, honest, missing, test_tiles)
     write_json(folder / "ensemble.json", _manifest(report, members, competition))
     return report
 
@@ -132,14 +132,19 @@ def _members(
     ]
 
 
-def _draw_curve(histograms: TileHistograms, decision: Decision, name: str, folder: Path) -> None:
+def _folder(workspace: Workspace, name: str) -> Path:
+    require_plain_name(name, "an ensemble")
+    return workspace.ensembles / name
+
+
+def _draw_curve(histograms: TileHistograms, decision: Decision, folder: Path) -> None:
     threshold_curve(
         curve(histograms, decision.min_area),
         folder / "threshold-curve.png",
         chosen_threshold=decision.threshold,
         chosen_score=decision.score,
         interval=decision.interval,
-        title=f"{name}: out-of-fold score of {len(histograms)} tiles",
+        title=f"{folder.name}: out-of-fold score of {len(histograms)} tiles",
     )
 
 
@@ -167,7 +172,11 @@ def _last_run(workspace: Workspace, listener: Listener) -> str:
 
 def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[float]:
     if len(set(names)) < len(names):
-        raise ConfigError(f"a run is named twice: {' '.join(names)}", expected="each run once")
+        raise ConfigError(
+            f"a run is named twice: {' '.join(names)}",
+            expected="each run once",
+            next_step=f"salt ensemble {' '.join(dict.fromkeys(names))}",
+        )
     if weights is None:
         return [1.0] * len(names)
     if len(weights) != len(names) or not all(np.isfinite(w) and w > 0 for w in weights):

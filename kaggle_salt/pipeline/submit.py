@@ -11,8 +11,8 @@ from kaggle_salt.competition.decision import nearest_level
 from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
-from kaggle_salt.errors import ConfigError, nearest
-from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.errors import ConfigError, DataError, nearest
+from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.runs import file_hash, read_json
 
 
@@ -56,11 +56,12 @@ def submit(
     decision = made["decision"]
     level = decision["level"] if threshold is None else nearest_level(threshold)
     min_area = decision["min_area"] if min_area is None else min_area
-    csv = workspace.submissions / f"{name or made['name']}.csv"
+    csv = _csv_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
     same = _same_submission(csv, ensemble_hash, level, min_area)
     if same is not None:
         return SubmissionReport(csv, same, existed=True)
+    _require_test_predictions(folder)
     manifest = {
         "ensemble": made["name"],
         "ensemble_hash": ensemble_hash,
@@ -74,6 +75,11 @@ def submit(
         level=level, min_area=min_area, manifest=manifest, overwrite=overwrite,
     )  # fmt: skip
     return SubmissionReport(csv, written, existed=False)
+
+
+def _csv_path(workspace: Workspace, name: str) -> Path:
+    require_plain_name(name, "a submission")
+    return workspace.submissions / f"{name}.csv"
 
 
 def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
@@ -90,8 +96,21 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
         return made[-1].parent
     names = [path.parent.name for path in made]
     if name not in names:
-        raise ConfigError(f"there is no ensemble '{name}'", expected=nearest(name, names))
+        raise ConfigError(
+            f"there is no ensemble '{name}'",
+            expected=nearest(name, names),
+            next_step=f"salt submit --ensemble {names[-1]}",
+        )
     return workspace.ensembles / name
+
+
+def _require_test_predictions(folder: Path) -> None:
+    if not predictions.exists(folder / "test"):
+        raise DataError(
+            f"the ensemble {folder.name} has no predictions of test tiles",
+            expected="an ensemble made where the test tiles and sample_submission.csv were",
+            next_step="put them beside the training tiles and call salt ensemble again",
+        )
 
 
 def _same_submission(

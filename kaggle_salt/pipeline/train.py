@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +21,9 @@ from kaggle_salt.config import (
 )
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import Compute, choose_compute
-from kaggle_salt.learning.fold import FoldSummary, read_summary, train_fold
+from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.learning.training import TrainingTiles
-from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import (
     RunFolder,
@@ -57,10 +58,16 @@ def choose_run(
         raise ConfigError(
             f"--preset {preset} and --config {config_file} exclude each other",
             expected="one of the two",
+            next_step="leave out --preset or --config",
         )
     name = run or preset or (config_file.stem if config_file else DEFAULT_PRESET)
-    if name in RESERVED_NAMES or Path(name).name != name or name.startswith("."):
-        raise ConfigError(f"a run cannot be called '{name}'", expected="a plain folder name")
+    require_plain_name(name, "a run")
+    if name in RESERVED_NAMES:
+        raise ConfigError(
+            f"a run cannot be called '{name}'",
+            expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
+            next_step="--run NAME",
+        )
     folder = RunFolder(workspace.runs / name)
     if config_file:
         source = config_file
@@ -80,7 +87,7 @@ def parse_folds(text: str, known: list[int]) -> list[int]:
     if text == "all":
         return known
     parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not (part.isdigit() and int(part) in known)]
+    wrong = [part for part in parts if not (part.isdecimal() and int(part) in known)]
     if wrong:
         raise ConfigError(
             f"there is no fold '{wrong[0]}'",
@@ -123,17 +130,19 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     listener = listener or Listener()
-    if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other", expected="one of the two")
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     numbers = parse_folds(folds, sorted(set(table["fold"].tolist())))
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
-    _check_folders(run, config, numbers, resume=resume, overwrite=overwrite)
+    hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
+    _check_folders(run, config, hashes, numbers, resume=resume, overwrite=overwrite)
+    to_train = [n for n in numbers if overwrite or not run.fold(n).finished]
+    if to_train:
+        fresh = overwrite or not all(run.fold(n).checkpoint.exists() for n in to_train)
+        check_trainable(config, competition.tile_shape, pretrained=fresh)
     if overwrite:
         for number in numbers:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
     _claim(run, config, hashes, compute)
     return [
         _train_one(run, config, number, competition, table, compute, listener) for number in numbers
@@ -159,19 +168,34 @@ def _train_one(
         f"run {run.name}, fold {fold}: {len(train_rows)} tiles to train on, "
         f"{len(validation_rows)} to validate, on {compute}"
     )
-    summary = train_fold(config, tiles, competition.ids, folder, compute, listener)
+    folder.path.mkdir(parents=True, exist_ok=True)  # another process sees that the run is in use
+    try:
+        summary = train_fold(config, tiles, competition.ids, folder, compute, listener)
+    finally:
+        with contextlib.suppress(OSError):  # succeeds if no epoch was finished
+            folder.path.rmdir()
     title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
     learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
     return summary
 
 
 def _check_folders(
-    run: RunFolder, config: Config, folds: list[int], *, resume: bool, overwrite: bool
+    run: RunFolder,
+    config: Config,
+    hashes: dict[str, str],
+    folds: list[int],
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
-    """Refuse to mix configurations in a run, or to touch a half-trained fold unasked."""
-    others = set(run.finished_folds() + run.unfinished_folds()) - (
-        set(folds) if overwrite else set()
-    )
+    """Refuse to mix configurations or data in a run, or to touch a half-trained fold unasked."""
+    if resume and overwrite:
+        raise ConfigError(
+            "--resume and --overwrite exclude each other",
+            expected="one of the two",
+            next_step="--resume to go on with what is there, or --overwrite to start anew",
+        )
+    others = set(run.claimed_folds()) - (set(folds) if overwrite else set())
     if run.config.exists() and others:
         changed = differences(load_config(run.config), config)
         if changed:
@@ -180,6 +204,8 @@ def _check_folders(
                 expected="one configuration for all folds of a run",
                 next_step="--run NEW_NAME for a new run, or --fold all --overwrite to replace it",
             )
+    if run.manifest.exists() and others:
+        _refuse_other_data(run, hashes)
     halves = [fold for fold in folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
         raise ConfigError(
@@ -190,9 +216,8 @@ def _check_folders(
 
 
 def _claim(run: RunFolder, config: Config, hashes: dict[str, str], compute: Compute) -> None:
-    """Write configuration and manifest, or see that those there speak of the same data."""
-    if run.manifest.exists() and (run.finished_folds() or run.unfinished_folds()):
-        _refuse_other_data(run, hashes)
+    """Write configuration and manifest, unless a fold that stays was trained with those there."""
+    if run.manifest.exists() and run.claimed_folds():
         return
     write_text(run.config, dump_config(config))
     manifest = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.errors import ConfigError
 
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
@@ -41,6 +42,24 @@ class Workspace:
         return Competition.open(self.data, progress=listener.progress("decoding tiles"))
 
 
+def require_plain_name(name: str, what: str) -> None:
+    """Refuse a name that would not be one folder or file of its own.
+
+    Args:
+        name: Name of a run, an ensemble or a submission.
+        what: Which of them, with its article, for the message.
+
+    Raises:
+        ConfigError: The name is empty, hidden, or a path.
+    """
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise ConfigError(
+            f"{what} cannot be called '{name}'",
+            expected="a plain name, without slashes and without a dot in front",
+            next_step="choose another name",
+        )
+
+
 class Listener:
     """Follows the work and says nothing; the command line's own prints and draws bars."""
 
@@ -60,5 +79,5 @@ class Listener:
     def steps_done(self, steps: int, loss: float) -> None:
         """So many steps of the epoch are behind, with this mean loss."""
 
-    def epoch_ends(self, row: dict[str, object], epochs_left: int) -> None:
-        """The epoch is over; ``row`` is its line of the history."""
+    def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None:
+        """The epoch is over; ``row`` is its line of the history, the rest in such epochs."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from kaggle_salt.config import ModelConfig
-from kaggle_salt.errors import ConfigError, nearest
+from kaggle_salt.errors import ConfigError, nearest, reason
 from kaggle_salt.learning.networks import library
 from kaggle_salt.learning.networks.classic_unet import ClassicUnet
 from kaggle_salt.learning.networks.compact import Compact
@@ -42,6 +43,7 @@ def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.M
         raise ConfigError(
             f"unknown architecture '{model.architecture}'",
             expected=nearest(model.architecture, known),
+            next_step="--set model.architecture=NAME",
         )
     if weights not in ("none", "imagenet"):
         load_weights_file(network, weights)
@@ -57,4 +59,39 @@ def _build_own(model: ModelConfig, channels: int, weights: str) -> nn.Module:
         )
     architecture = OWN[model.architecture]
     check_options(model.architecture, architecture, model.options, reserved=("channels",))
-    return architecture(channels=channels, **model.options)
+    try:
+        return architecture(channels=channels, **model.options)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ConfigError(
+            f"{model.architecture} with the options {model.options} cannot be built: {error}",
+            expected="options that fit together, as in the presets",
+            next_step="leave model.options away, or see the architecture's docstring",
+        ) from error
+
+
+def check_size(network: nn.Module, channels: int, size: int) -> None:
+    """Refuse an input size that the network does not give back.
+
+    Args:
+        network: On the CPU; left in the mode (train or eval) it came in.
+        channels: Input channels.
+        size: Side of the network's input, in pixels.
+
+    Raises:
+        ConfigError: The network cannot take that size, or its output has another.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            height, width = network(torch.zeros(1, channels, size, size)).shape[-2:]
+        found = f"gives back {height}x{width}" if (height, width) != (size, size) else ""
+    except RuntimeError as error:
+        found = f"fails ({reason(error)})"
+    network.train(was_training)
+    if found:
+        raise ConfigError(
+            f"an input of {size}x{size} pixels does not suit the network: it {found}",
+            expected="a size that every halving in the network divides, such as a multiple of 32",
+            next_step=f"--set input.size={-(-size // 32) * 32}, and mind the stages' shrink",
+        )

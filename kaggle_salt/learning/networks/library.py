@@ -39,8 +39,9 @@ def build(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Module:
     """
     architecture = ARCHITECTURES[model.architecture]
     options = dict(model.options)
-    hypercolumn = model.architecture == "unet" and options.pop("hypercolumn", False)
-    check_options(model.architecture, architecture, options, reserved=RESERVED)
+    extra = ("hypercolumn",) if model.architecture == "unet" else ()
+    hypercolumn = bool(extra) and options.pop("hypercolumn", False)
+    check_options(model.architecture, architecture, options, reserved=RESERVED, also=extra)
     _check_encoder(model.encoder)
     arguments: dict[str, Any] = {
         "encoder_name": model.encoder,
@@ -59,7 +60,7 @@ def _construct(
 ) -> nn.Module:
     try:
         return architecture(**arguments)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(
             f"{model.architecture} with encoder {model.encoder} cannot be built: {error}",
             expected="options and an encoder that fit together",
@@ -82,10 +83,13 @@ def _check_encoder(encoder: str) -> None:
             raise ConfigError(
                 f"unknown encoder '{encoder}'",
                 expected=" or ".join(f"tu-{match}" for match in close) or "a model of timm",
+                next_step="--set model.encoder=NAME",
             )
     elif encoder not in native_encoders:
         raise ConfigError(
-            f"unknown encoder '{encoder}'", expected=nearest(encoder, native_encoders)
+            f"unknown encoder '{encoder}'",
+            expected=nearest(encoder, native_encoders),
+            next_step="--set model.encoder=NAME, or tu-NAME for an encoder of timm",
         )
 
 

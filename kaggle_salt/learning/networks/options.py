@@ -15,6 +15,7 @@ def check_options(
     options: Mapping[str, Any],
     *,
     reserved: Sequence[str],
+    also: Sequence[str] = (),
 ) -> None:
     """Refuse options that the constructor does not name.
 
@@ -23,6 +24,7 @@ def check_options(
         constructor: The class or function that will get the options.
         options: The preset's ``[model.options]``.
         reserved: Arguments that other keys of the preset already set.
+        also: Options of ours beside the constructor's; named in the message.
 
     Raises:
         ConfigError: With the nearest right name.
@@ -37,5 +39,6 @@ def check_options(
         if option not in known:
             raise ConfigError(
                 f"unknown key 'model.options.{option}' for architecture '{name}'",
-                expected=nearest(option, known),
+                expected=nearest(option, known | {*also}),
+                next_step="--set model.options.NAME=VALUE, or leave it out",
             )

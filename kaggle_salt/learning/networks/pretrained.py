@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from kaggle_salt.errors import ConfigError, NetworkError
+from kaggle_salt.errors import ConfigError, NetworkError, reason
 
 
 @contextmanager
@@ -26,8 +24,7 @@ def downloading(encoder: str) -> Iterator[None]:
         yield
     except OSError as error:  # huggingface_hub's and httpx's errors are OSErrors, or are wrapped
         raise NetworkError(
-            f"the ImageNet weights of {encoder} cannot be downloaded "
-            f"({type(error).__name__}: {str(error).splitlines()[0]})",
+            f"the ImageNet weights of {encoder} cannot be downloaded ({reason(error)})",
             expected="a connection to the model hub, or weights on disk",
             next_step="--set model.weights=none to train from scratch, "
             "or --set model.weights=FILE.safetensors",
@@ -38,7 +35,8 @@ def load_weights_file(network: nn.Module, name: str) -> None:
     """Load a whole network's weights, or its encoder's, from a file.
 
     Args:
-        network: The network to fill; it must have exactly the file's tensors.
+        network: The network to fill; it must have exactly the file's tensors. Of an encoder's
+            file more may be left over (a classifier's last layer).
         name: A ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read without pickle).
 
     Raises:
@@ -47,8 +45,9 @@ def load_weights_file(network: nn.Module, name: str) -> None:
     tensors = read_weights(Path(name))
     encoder = getattr(network, "encoder", None)
     target = network
-    if isinstance(encoder, nn.Module) and tensors.keys() == encoder.state_dict().keys():
-        target = encoder
+    if isinstance(encoder, nn.Module) and encoder.state_dict().keys() <= tensors.keys():
+        target = encoder  # a classifier's last layer, which such files carry, has no place here
+        tensors = {name: tensors[name] for name in encoder.state_dict()}
     apply_weights(target, tensors, name)
 
 
@@ -68,13 +67,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            tensors = _tensors_only(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # on a damaged file torch raises whatever it trips over
         raise ConfigError(
-            f"the weights file {path} cannot be read: {str(error).splitlines()[0]}",
+            f"the weights file {path} cannot be read: {reason(error)}",
             expected="safetensors, or a state dict saved by torch",
+            next_step="another file, or --set model.weights=none",
         ) from error
     return tensors
+
+
+def _tensors_only(state: object) -> dict[str, Tensor]:
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise TypeError("it holds something else than named tensors")
+    return state
 
 
 def apply_weights(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -1,0 +1,143 @@
+"""``python -m benchmarks``: run the items, print a table, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import commands, loops, masks, tiles
+from benchmarks.items import FULL, QUICK, Item, Measurement, Setting, Size
+from benchmarks.machine import describe_machine, machine_lines
+from kaggle_salt.errors import ConfigError, SaltError, nearest
+from kaggle_salt.runs import write_json
+
+#: Every item, in the order of the table.
+ITEMS = (
+    tiles.open_first,
+    tiles.open_again,
+    tiles.folds,
+    masks.decision,
+    masks.rle,
+    masks.submission,
+    commands.help_text,
+    commands.ensemble_memory,
+    loops.train_resnet34,
+    loops.train_quick_half,
+    loops.train_quick,
+    loops.flip_tta,
+)
+
+HEADER = ("item", "measured", "target", "unit", "met", "what")
+
+
+def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) -> int:
+    """Run the items that are asked for.
+
+    Args:
+        arguments: The command line's, without the program's name.
+        size: How much to work on, in place of what the arguments say.
+
+    Returns:
+        The exit code: 0 even where a target is missed.
+    """
+    options = _parse(arguments)
+    try:
+        report = run(
+            _chosen(options.only), size or (QUICK if options.quick else FULL), options.data
+        )
+    except SaltError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print("\n".join([*machine_lines(report["machine"]), _scope(report), ""]))
+    print("\n".join(table_lines(report["items"])))
+    if options.json:
+        write_json(options.json, report)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure speed and memory. Threads: OMP_NUM_THREADS, all cores by default.",
+        epilog="items: " + ", ".join(item.name for item in ITEMS),
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the size, rough figures")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="Kaggle's files, not synthetic")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="these items only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return parser.parse_args(arguments)
+
+
+def _chosen(only: str) -> list[Item]:
+    by_name = {item.name: item for item in ITEMS}
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(by_name)
+    for name in names:
+        if name not in by_name:
+            raise ConfigError(f"there is no item '{name}'", expected=nearest(name, by_name))
+    return [by_name[name] for name in names]
+
+
+def run(items: Sequence[Item], size: Size, data: Path | None = None) -> dict[str, Any]:
+    """Take the figures, one after the other.
+
+    Returns:
+        Machine and figures, JSON values.
+    """
+    machine = describe_machine()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="salt-bench-") as folder:
+        setting = Setting(size, Path(folder), data)
+        for number, item in enumerate(items, start=1):
+            print(f"{number}/{len(items)} {item.name}", file=sys.stderr)
+            rows.append(_row(item, item.measure(setting), size))
+    return {
+        "machine": machine,
+        "full_size": size == FULL,
+        "tiles": "synthetic" if data is None else "the competition's",
+        "items": rows,
+    }
+
+
+def _scope(report: dict[str, Any]) -> str:
+    size = "full size" if report["full_size"] else "not the full size that the table names: rough"
+    return f"{report['tiles']} tiles; {size}"
+
+
+def _row(item: Item, measured: Measurement, size: Size) -> dict[str, Any]:
+    return {
+        "item": item.name,
+        "measured": measured.value,
+        "target": item.target and item.target.limit,
+        "unit": item.unit,
+        "met": item.meets_target(measured.value, size),
+        "what": item.what,
+        "details": dict(measured.details),
+    }
+
+
+def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The figures as a Markdown table, its columns aligned."""
+    cells = [HEADER, *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in cells
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    sign = "≥" if row["unit"] == "ratio" else "<"
+    target = "-" if row["target"] is None else f"{sign} {row['target']:g}"
+    met = {True: "yes", False: "no", None: "-"}[row["met"]]
+    return row["item"], f"{row['measured']:.3g}", target, row["unit"], met, row["what"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Commands as a person calls them, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.items import Measurement, Setting, Target, item, median_time
+from kaggle_salt import predictions
+from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
+from kaggle_salt.config import dump_config, load_config, preset_path
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.runs import FoldFolder, RunFolder, write_json, write_text
+
+SALT = (sys.executable, "-m", "kaggle_salt")
+N_FOLDS = 5
+
+#: A child starts with the memory of the process it is forked from on its account; a small
+#: process in between keeps our own out of it. Prints the peak in bytes.
+REPORT_PEAK_MEMORY = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@item("help", "s", Target(0.5, at_any_size=True))
+def help_text(setting: Setting) -> Measurement:
+    """The command ``salt --help``, from the shell to the last line. Target: 0.5 s."""
+
+    def show_help() -> None:
+        subprocess.run([*SALT, "--help"], check=True, stdout=subprocess.DEVNULL)
+
+    return median_time(show_help, setting.size.repeats)
+
+
+@item("ensemble-memory", "GB", Target(1.5))
+def ensemble_memory(setting: Setting) -> Measurement:
+    """Peak memory of ``salt ensemble`` with 5 folds of 18,400 test tiles.
+
+    The folds' test predictions are there already: what a network needs for a batch of 64
+    tiles is not counted, all that the command loads is. Target: 1.5 GB.
+    """
+    folder = setting.folder / "ensemble"
+    _write_finished_run(setting, RunFolder(folder / "runs" / "bench"), folder / "folds.csv")
+    arguments = [
+        "ensemble", "--data", setting.competition_folder, "--runs", folder / "runs",
+        "--folds", folder / "folds.csv", "--device", "cpu",
+    ]  # fmt: skip
+    peak = _peak_memory([*SALT, *map(str, arguments)])
+    return Measurement(peak / 1e9, {"test_tiles": len(setting.competition.test_ids)})
+
+
+def _peak_memory(command: Sequence[str]) -> int:
+    """Largest resident memory of a command in bytes, memory-mapped files included.
+
+    Raises:
+        subprocess.CalledProcessError: The command failed.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", REPORT_PEAK_MEMORY, *command],
+        check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return int(finished.stdout)
+
+
+def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:
+    """Write what training five folds and predicting the test tiles would have left."""
+    tiles = setting.competition
+    config = load_config(preset_path("quick"))
+    bf16 = choose_compute("cpu", config.training.precision).bf16
+    table = make_folds(tiles.ids, tiles.masks, n_folds=N_FOLDS)
+    write_folds(folds, table)
+    write_text(run.config, dump_config(config))
+    write_json(run.manifest, {"train_hash": tiles.train_hash})
+    for fold in range(N_FOLDS):
+        _, held_out = fold_rows(table, tiles.ids, fold)
+        folder = run.fold(fold)
+        summary = FoldSummary(
+            fold=fold, score=0.0, tiles=len(held_out), epochs=1, seconds=1.0, parameters=1,
+            weights_hash=f"fold{fold}",
+        )  # fmt: skip
+        _save(setting, folder.oof, [tiles.ids[row] for row in held_out], {})
+        _save(setting, folder.test, tiles.test_ids, _test_manifest(setting, folder, summary, bf16))
+        write_json(folder.summary, asdict(summary))
+
+
+def _test_manifest(
+    setting: Setting, folder: FoldFolder, summary: FoldSummary, bf16: bool
+) -> dict[str, object]:
+    """By this ``salt ensemble`` knows predictions that it need not make again."""
+    return {
+        "kind": "test",
+        "fold": folder.fold,
+        "weights_hash": summary.weights_hash,
+        "data_hash": setting.competition.test_hash,
+        "tta": "flip",
+        "bf16": bf16,
+    }
+
+
+def _save(setting: Setting, stem: Path, ids: Sequence[str], manifest: dict[str, object]) -> None:
+    rows = np.arange(len(ids)) % len(setting.probabilities)
+    predictions.save(stem, Predictions(tuple(ids), setting.probabilities[rows], manifest))

@@ -1,0 +1,49 @@
+"""Where and with what the figures were taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.runs import package_versions
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, threads, load, date and versions; JSON values."""
+    return {
+        "date": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "compute": str(choose_compute("cpu")),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "packages": {"python": platform.python_version(), **package_versions()},
+    }
+
+
+def machine_lines(machine: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['compute']}, "
+        f"load {machine['load']} before, {machine['date']}",
+        f"{machine['system']}; {packages}",
+    ]
+
+
+def _cpu_model() -> str:
+    """The processor's name; ``platform`` knows it on few systems only."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

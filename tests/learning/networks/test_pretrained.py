@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from torch import nn
+
+from kaggle_salt.config import ModelConfig
+from kaggle_salt.errors import ConfigError, NetworkError
+from kaggle_salt.learning.networks import build, library
+from kaggle_salt.learning.networks.pretrained import downloading
+from tests.learning.makers import COMPACT, copy_state, same_bits
+
+
+def compact(weights: Path | str = "none", **options: Any) -> ModelConfig:
+    sizes = {**COMPACT["options"], **options}  # type: ignore[dict-item]
+    return ModelConfig(architecture="compact", weights=str(weights), options=sizes)
+
+
+def tiny_unet(weights: Path | str = "none", **options: Any) -> ModelConfig:
+    return ModelConfig(encoder="tu-test_resnet", weights=str(weights), options=options)
+
+
+def save(path: Path, state: dict[str, torch.Tensor]) -> Path:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+# --- files
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+def test_a_whole_network_comes_from_a_file(suffix: str, tmp_path: Path) -> None:
+    state = copy_state(build(compact(), 1))
+    path = save(tmp_path / f"w{suffix}", state)
+    assert same_bits(copy_state(build(compact(path), 1)), state)
+
+
+def test_a_file_is_not_read_where_a_checkpoint_follows(tmp_path: Path) -> None:
+    build(compact(tmp_path / "missing.safetensors"), 1, pretrained=False)
+
+
+@pytest.mark.parametrize("hypercolumn", [False, True])
+def test_an_encoders_file_fills_the_encoder_alone(hypercolumn: bool, tmp_path: Path) -> None:
+    state = copy_state(build(tiny_unet(), 1).get_submodule("encoder"))
+    path = save(tmp_path / "encoder.safetensors", state)
+    network = build(tiny_unet(path, hypercolumn=hypercolumn), 1)
+    assert same_bits(copy_state(network.get_submodule("encoder")), state)
+
+
+def test_a_classifiers_last_layer_is_left_out(tmp_path: Path) -> None:
+    """Such is every ResNet that one can download."""
+    encoder = smp.encoders.get_encoder("resnet18", weights=None)
+    state = copy_state(encoder)
+    fc = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    path = save(tmp_path / "resnet18.pth", {**state, **fc})
+    network = build(ModelConfig(encoder="resnet18", weights=str(path)), 3)
+    assert same_bits(copy_state(network.get_submodule("encoder")), state)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.safetensors", copy_state(build(tiny_unet(), 1)))
+    expected = r"does not fit Compact: \d+ missing \(.*\); \d+ left over \(.*\)(.|\n)*weights=none"
+    with pytest.raises(ConfigError, match=expected):
+        build(compact(path), 1)
+
+
+def test_weights_of_another_width_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.safetensors", copy_state(build(compact(), 1)))
+    with pytest.raises(ConfigError, match=r"does not fit Compact: \d+ of another shape"):
+        build(compact(path, widths=[4, 12]), 1)
+
+
+def test_weights_for_another_number_of_channels_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.safetensors", copy_state(build(compact(), 1)))
+    with pytest.raises(ConfigError, match=r"1 of another shape \(stem\.0\.weight\)"):
+        build(compact(path), 3)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.pt does not exist(.|\n)*imagenet, none, or a"):
+        build(compact(tmp_path / "none.pt"), 1)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        build(compact(tmp_path), 1)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("content", [b"", b"junk" * 40, b"\x80\x02junk"])
+def test_an_unreadable_file_is_refused(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"w{suffix} cannot be read: \w+"):
+        build(compact(path), 1)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    for suffix in (".safetensors", ".pt"):
+        path = save(tmp_path / f"w{suffix}", copy_state(build(compact(), 1)))
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(ConfigError, match=rf"w{suffix} cannot be read"):
+            build(compact(path), 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": torch.zeros(1)}, "epoch": 1}],
+    ids=["list", "tensor", "nested"],
+)
+def test_a_file_of_other_things_than_named_tensors_is_refused(
+    content: object, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match="something else than named tensors"):
+        build(compact(tmp_path / "w.pt"), 1)
+
+
+def test_no_pickle_is_run(tmp_path: Path) -> None:
+    torch.save({"a": Path("x")}, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match="cannot be read: UnpicklingError"):
+        build(compact(tmp_path / "w.pt"), 1)
+
+
+# --- downloads
+
+
+def test_a_failed_download_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> nn.Module:
+        raise LocalEntryNotFoundError("cannot find the files in the cache. Check your connection.")
+
+    monkeypatch.setitem(library.ARCHITECTURES, "linknet", fail)
+    config = ModelConfig(architecture="linknet", encoder="resnet34", weights="imagenet")
+    with pytest.raises(NetworkError, match=r"resnet34 cannot be down(.|\n)*model\.weights=none"):
+        library.build(config.model_copy(update={"options": {}}), 3, imagenet=True)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-test_resnet"])
+def test_without_a_network_it_fails_soon(encoder: str) -> None:
+    """The real libraries, told that there is no connection (see conftest)."""
+    started = time.monotonic()
+    with pytest.raises(NetworkError, match=rf"{encoder} .*LocalEntryNotFoundError"):
+        build(ModelConfig(encoder=encoder, weights="imagenet"), 3)
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("error", [OSError(), ConnectionError("refused"), TimeoutError("\n")])
+def test_any_failure_of_the_connection_counts(error: OSError) -> None:
+    with (
+        pytest.raises(NetworkError, match=rf"cannot be downloaded \({type(error).__name__}"),
+        downloading("resnet34"),
+    ):
+        raise error
+
+
+def test_without_weights_nothing_is_downloaded() -> None:
+    config = ModelConfig(encoder="resnet18", weights="imagenet")
+    build(config, 3, pretrained=False)
+    build(config.model_copy(update={"weights": "none"}), 3)

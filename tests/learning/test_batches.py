@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
+from tests.learning.makers import tiny_tiles
+
+#: torch advises against more workers than cores; here they are to be there, not to be fast.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+CPU = torch.device("cpu")
+
+
+def batches(epochs: list[int], *, workers: int = 0, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """All batches of some epochs, one after the other, from one loader."""
+    tiles = tiny_tiles()
+    sampler = EpochSampler(tiles.train_rows, 3, seed)
+    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("light"), seed)
+    loader = train_loader(dataset, sampler, CPU, workers)
+    result = []
+    for epoch in epochs:
+        sampler.epoch = epoch
+        result += [(images.clone(), masks.clone()) for images, masks in loader]
+    return result
+
+
+def equal(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(images, other_images) and torch.equal(masks, other_masks)
+        for (images, masks), (other_images, other_masks) in zip(one, other, strict=True)
+    )
+
+
+def test_workers_change_nothing() -> None:
+    assert equal(batches([0, 1], workers=2), batches([0, 1], workers=0))
+
+
+def test_an_epoch_does_not_depend_on_those_before_it() -> None:
+    assert equal(batches([0, 1])[2:], batches([1]))
+
+
+def test_epochs_and_seeds_differ() -> None:
+    assert not equal(batches([0]), batches([1]))
+    assert not equal(batches([0]), batches([0], seed=1))
+
+
+def test_a_batch_is_uint8_tiles_and_masks() -> None:
+    images, masks = batches([0])[0]
+    assert images.shape == masks.shape == (3, 24, 24)
+    assert images.dtype == masks.dtype == torch.uint8
+    assert int(masks.max()) == 1
+
+
+def test_a_sample_is_augmented_anew_in_each_epoch_and_differently_from_its_neighbour() -> None:
+    images = np.repeat(tiny_tiles().images[:1], 2, axis=0)
+    dataset = TileDataset(images, np.zeros_like(images, dtype=np.bool_), Augmenter("light"), 0)
+    draws = {dataset[epoch, row][0].numpy().tobytes() for epoch in range(4) for row in range(2)}
+    assert len(draws) == 8
+    assert len(dataset) == 2
+
+
+def test_an_epoch_takes_each_row_once_and_drops_the_short_rest() -> None:
+    sampler = EpochSampler(np.array([10, 11, 12, 13, 14, 15, 16]), 3, seed=0)
+    keys = list(sampler)
+    assert [len(batch) for batch in keys] == [3, 3]
+    assert len(sampler) == 2
+    rows = [row for batch in keys for _, row in batch]
+    assert len(set(rows)) == 6
+    assert set(rows) <= set(range(10, 17))
+
+
+def test_every_row_has_its_turn_over_the_epochs() -> None:
+    sampler = EpochSampler(np.arange(7), 3, seed=0)
+    seen = set()
+    for sampler.epoch in range(10):
+        seen |= {row for batch in sampler for _, row in batch}
+    assert seen == set(range(7))
+
+
+def test_keys_carry_the_epoch_and_the_order_is_its_own() -> None:
+    sampler = EpochSampler(np.arange(50), 10, seed=0)
+    orders = []
+    for sampler.epoch in (3, 3, 4):
+        keys = [key for batch in sampler for key in batch]
+        assert {epoch for epoch, _ in keys} == {sampler.epoch}
+        orders.append([row for _, row in keys])
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_fewer_rows_than_a_batch_make_one_short_batch() -> None:
+    sampler = EpochSampler(np.array([4, 5]), 32, seed=0)
+    assert [len(batch) for batch in sampler] == [2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_leaves_torchs_generator_alone(workers: int) -> None:
+    # or a resume, which starts a loader anew, would give dropout other numbers
+    before = torch.get_rng_state()
+    batches([0, 1], workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_cpu_takes_no_workers_unless_told() -> None:
+    tiles = tiny_tiles()
+    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("none"), 0)
+    sampler = EpochSampler(tiles.train_rows, 4, 0)
+    assert train_loader(dataset, sampler, CPU, -1).num_workers == 0
+    assert train_loader(dataset, sampler, CPU, 2).num_workers == 2
+    assert train_loader(dataset, sampler, torch.device("cuda"), -1).num_workers >= 1

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from kaggle_salt import predictions
+from kaggle_salt.competition.metric import score
+from kaggle_salt.config import Config
+from kaggle_salt.errors import ConfigError, DataError, TrainingError
+from kaggle_salt.learning import fold
+from kaggle_salt.learning.fold import (
+    check_trainable,
+    load_network,
+    predict_test,
+    read_summary,
+    train_fold,
+)
+from kaggle_salt.learning.training import TrainingTiles, fold_seed
+from kaggle_salt.runs import FoldFolder, file_hash
+from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
+
+IDS = [f"tile{number}" for number in range(12)]
+TEST_IDS = ["c", "a", "b"]
+FILES = ["fold.json", "history.csv", "oof.json", "oof.npy", "weights.safetensors"]
+
+
+def shuffled() -> TrainingTiles:
+    tiles = tiny_tiles()
+    return TrainingTiles(
+        tiles.images, tiles.masks, np.array([0, 2, 3, 5, 6, 7, 9, 10]), np.array([8, 1, 11, 4])
+    )
+
+
+def finish(folder: Path, config: Config | None = None) -> FoldFolder:
+    fold_folder = FoldFolder(folder / "fold1", 1)
+    train_fold(config or tiny_config(), shuffled(), IDS, fold_folder, COMPUTE, Silent())
+    return fold_folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> FoldFolder:
+    """A finished fold that tests only read."""
+    return finish(tmp_path_factory.mktemp("run"))
+
+
+def names(folder: FoldFolder) -> list[str]:
+    return sorted(path.name for path in folder.path.iterdir())
+
+
+def test_a_fold_leaves_exactly_its_files(trained: FoldFolder) -> None:
+    assert names(trained) == FILES
+    assert trained.finished
+
+
+def test_out_of_fold_ids_are_the_validation_ids_in_their_order(trained: FoldFolder) -> None:
+    oof = predictions.load(trained.oof)
+    assert oof.ids == ("tile8", "tile1", "tile11", "tile4")
+    assert dict(oof.manifest) == {
+        "kind": "out-of-fold",
+        "fold": 1,
+        "weights_hash": file_hash(trained.weights),
+    }
+
+
+def test_out_of_fold_maps_are_those_of_the_weights(trained: FoldFolder, tmp_path: Path) -> None:
+    tiles = shuffled()
+    copied = FoldFolder(tmp_path, 1)
+    for path in trained.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    again = predict_test(
+        tiny_config(),
+        copied,
+        [IDS[row] for row in tiles.validation_rows],
+        tiles.images[tiles.validation_rows],
+        data_hash="x",
+        compute=COMPUTE,
+    )
+    assert np.array_equal(again.probabilities, predictions.load(trained.oof).probabilities)
+
+
+def test_the_summary_says_what_was_trained(trained: FoldFolder) -> None:
+    summary = read_summary(trained)
+    oof = predictions.load(trained.oof)
+    truth = shuffled().masks[shuffled().validation_rows]
+    assert (summary.fold, summary.tiles, summary.epochs) == (1, 4, 1)
+    assert summary.score == score(truth, oof.probabilities > 127)
+    assert summary.weights_hash == file_hash(trained.weights)
+    weights = safetensors.torch.load_file(trained.weights)
+    network = load_network(tiny_config(), trained, COMPUTE)
+    assert summary.parameters == sum(p.numel() for p in network.parameters())
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+
+
+def test_an_interrupted_fold_goes_on_to_the_same_files(tmp_path: Path, trained: FoldFolder) -> None:
+    config = tiny_config({"name": "bce", "epochs": 2})
+    whole = finish(tmp_path / "whole", config)
+    folder = FoldFolder(tmp_path / "cut" / "fold1", 1)
+    with pytest.raises(KeyboardInterrupt, match="steps done"):
+        train_fold(config, shuffled(), IDS, folder, COMPUTE, PowerCut("steps done", 2))
+    assert names(folder) == ["checkpoint.pt", "history.csv"]
+    assert folder.started
+    assert not folder.finished
+    train_fold(config, shuffled(), IDS, folder, COMPUTE, Silent())
+    assert names(folder) == FILES
+    assert file_hash(folder.weights) == file_hash(whole.weights)
+    oof = FoldFolder(folder.path, 1).oof.with_suffix(".npy")
+    assert file_hash(oof) == file_hash(whole.oof.with_suffix(".npy"))
+
+
+def test_a_resume_asks_for_no_pretrained_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    build = fold.build
+
+    def spy(model: object, channels: int, *, pretrained: bool = True) -> nn.Module:
+        asked.append(pretrained)
+        return build(tiny_config().model, channels)
+
+    monkeypatch.setattr(fold, "build", spy)
+    config = tiny_config({"name": "bce", "epochs": 2})
+    folder = FoldFolder(tmp_path, 0)
+    with pytest.raises(KeyboardInterrupt, match="epoch starts"):
+        train_fold(config, shuffled(), IDS, folder, COMPUTE, PowerCut("epoch starts", 2))
+    train_fold(config, shuffled(), IDS, folder, COMPUTE, Silent())
+    load_network(config, folder, COMPUTE)
+    assert asked == [True, False, False]
+
+
+def test_the_network_is_drawn_from_the_folds_own_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights do not depend on what the process did before, nor on another fold's."""
+    drawn: list[torch.Tensor] = []
+    build = fold.build
+
+    def spy(*arguments: object, **keys: object) -> nn.Module:
+        network = build(*arguments, **keys)  # type: ignore[arg-type]
+        drawn.append(next(network.parameters()).detach().clone())
+        return network
+
+    monkeypatch.setattr(fold, "build", spy)
+    config = tiny_config()
+    for number, name in [(0, "a"), (0, "b"), (1, "c")]:
+        train_fold(config, shuffled(), IDS, FoldFolder(tmp_path / name, number), COMPUTE, Silent())
+    assert fold_seed(config, 0) != fold_seed(config, 1)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+# --- a finished fold
+
+
+def test_changed_weights_are_refused(tmp_path: Path) -> None:
+    folder = finish(tmp_path)
+    state = safetensors.torch.load_file(folder.weights)
+    safetensors.torch.save_file({k: v + 1 for k, v in state.items()}, folder.weights)
+    with pytest.raises(TrainingError, match=r"is gone or has changed(.|\n)*--fold 1 --overwrite"):
+        load_network(tiny_config(), folder, COMPUTE)
+    folder.weights.unlink()
+    with pytest.raises(TrainingError, match="is gone or has changed"):
+        load_network(tiny_config(), folder, COMPUTE)
+
+
+def test_weights_of_another_configuration_are_refused(trained: FoldFolder) -> None:
+    wider = {**tiny_config().model.options, "widths": [4, 12]}
+    model = tiny_config().model.model_copy(update={"options": wider})
+    other = tiny_config().model_copy(update={"model": model})
+    with pytest.raises(ConfigError, match=r"does not fit Compact: \d+ of another shape"):
+        load_network(other, trained, COMPUTE)
+
+
+def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
+    folder = FoldFolder(tmp_path, 2)
+    folder.summary.write_text('{"fold": 2}')
+    with pytest.raises(DataError, match=r"fold\.json is not a fold's summary(.|\n)*--fold 2"):
+        read_summary(folder)
+    folder.summary.write_text("{")
+    with pytest.raises(DataError, match=r"fold\.json cannot be read"):
+        read_summary(folder)
+
+
+# --- test tiles
+
+
+def predict(folder: FoldFolder, **changes: object) -> predictions.Predictions:
+    arguments: dict[str, object] = {
+        "config": tiny_config(),
+        "ids": TEST_IDS,
+        "data_hash": "data",
+        "compute": COMPUTE,
+        **changes,
+    }
+    tiles = tiny_tiles(n=3, n_validation=1, seed=7).images
+    return predict_test(folder=folder, tiles=tiles, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> FoldFolder:
+    """A finished fold that has predicted the test tiles."""
+    folder = finish(tmp_path)
+    predict(folder)
+    return folder
+
+
+def refuse_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> nn.Module:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(fold, "build", never)
+
+
+def test_test_tiles_are_predicted_once(
+    predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names(predicted) == sorted([*FILES, "test.json", "test.npy"])
+    first = np.array(predictions.load(predicted.test).probabilities)
+    refuse_networks(monkeypatch)
+    again = predict(predicted)
+    assert isinstance(again.probabilities, np.memmap)
+    assert again.ids == tuple(TEST_IDS)
+    assert again.probabilities.shape == (3, SIDE, SIDE)
+    assert np.array_equal(again.probabilities, first)
+
+
+@pytest.mark.parametrize("change", ["data", "ids", "tta", "precision"])
+def test_anything_else_is_predicted_anew(
+    change: str, predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_flip = tiny_config().inference.model_copy(update={"tta": "none"})
+    changes: dict[str, dict[str, object]] = {
+        "data": {"data_hash": "other"},
+        "ids": {"ids": ["a", "b", "c"]},
+        "tta": {"config": tiny_config().model_copy(update={"inference": no_flip})},
+        "precision": {"compute": type(COMPUTE)(COMPUTE.device, bf16=True)},
+    }
+    predict(predicted, **changes[change])
+    refuse_networks(monkeypatch)
+    predict(predicted, **changes[change])  # and is kept from then on
+    with pytest.raises(AssertionError, match="a network was built"):
+        predict(predicted)
+
+
+def test_other_weights_are_predicted_anew(
+    predicted: FoldFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = finish(tmp_path / "other", tiny_config(seed=1))
+    for path in other.path.iterdir():
+        (predicted.path / path.name).write_bytes(path.read_bytes())
+    before = np.array(predictions.load(predicted.test).probabilities)
+    assert not np.array_equal(predict(predicted).probabilities, before)
+
+
+def test_half_a_prediction_is_not_taken_for_a_whole(
+    predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("half way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fold, "predict", power_cut)
+        with pytest.raises(KeyboardInterrupt, match="half way"):
+            predict(predicted, data_hash="other")
+    assert not predictions.exists(predicted.test)
+    assert predict(predicted).ids == tuple(TEST_IDS)
+
+
+# --- what cannot be trained
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"input": {"size": 33}}, r"33x33 pixels does not suit the network: it gives back 34x34"),
+        ({"input": {"size": 20}}, "24x24 cannot be padded to 20x20"),
+        ({"augment": {"pipeline": "flop"}}, "'flip'"),
+        (
+            {"stage": [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "shrink": 3}]},
+            "32 pixels cannot be shrunk 3 times",
+        ),
+        (
+            {"stage": [{"name": "a", "epochs": 1, "shrink": 32}]},
+            "1x1 pixels does not suit the network",
+        ),
+        ({"model": {"architecture": "compac", "weights": "none"}}, "'compact'"),
+    ],
+)
+def test_a_configuration_that_cannot_be_trained_is_refused_at_once(
+    overrides: dict[str, object], message: str
+) -> None:
+    config = Config.model_validate({**tiny_config().model_dump(), **overrides})
+    with pytest.raises(ConfigError, match=message):
+        check_trainable(config, (SIDE, SIDE), pretrained=True)
+
+
+def test_a_configuration_that_can_be_trained_passes() -> None:
+    check_trainable(tiny_config(), (SIDE, SIDE), pretrained=True)

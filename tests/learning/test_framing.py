@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaggle_salt.config import InputConfig
+from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.framing import IMAGENET_MEAN, IMAGENET_STD, Framing
+
+Border = Literal["reflect", "edge"]
+BORDERS: list[Border] = ["reflect", "edge"]
+
+
+@st.composite
+def paddings(draw: st.DrawFn) -> tuple[tuple[int, int], InputConfig]:
+    """A tile shape and an input it can be padded to, odd rests included."""
+    height, width = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    border = draw(st.sampled_from(BORDERS))
+    # reflection reaches less far than the tile; ceil((size - side) / 2) pixels are added
+    reach = 2 * (min(height, width) - 1) + min(height, width) if border == "reflect" else 60
+    size = draw(st.integers(max(height, width), max(reach, max(height, width))))
+    if border == "reflect" and -(-(size - min(height, width)) // 2) >= min(height, width):
+        size, border = max(height, width), "edge"
+    return (height, width), InputConfig(size=size, border=border)
+
+
+@given(paddings(), st.integers(1, 3))
+def test_unframe_undoes_padding_exactly(
+    case: tuple[tuple[int, int], InputConfig], channels: int
+) -> None:
+    shape, config = case
+    framing = Framing(shape, config)
+    maps = torch.randn(2, channels, *shape, generator=torch.Generator().manual_seed(0))
+    framed = framing.frame(maps)
+    assert framed.shape == (2, channels, config.size, config.size)
+    assert torch.equal(framing.unframe(framed), maps)
+
+
+@pytest.mark.parametrize(
+    ("border", "expected"), [("reflect", [2, 1, 2, 3, 2, 1]), ("edge", [1, 1, 2, 3, 3, 3])]
+)
+def test_padding_by_hand_with_the_odd_pixel_at_the_end(
+    border: Border, expected: list[float]
+) -> None:
+    framing = Framing((3, 3), InputConfig(size=6, border=border))
+    rows = torch.tensor([1.0, 2.0, 3.0]).expand(1, 1, 3, 3)
+    columns = rows.transpose(-1, -2)
+    assert framing.frame(rows)[0, 0, 0].tolist() == expected
+    assert framing.frame(columns)[0, 0, :, 0].tolist() == expected
+
+
+def test_shrinking_a_padded_tile_takes_means_of_squares() -> None:
+    framing = Framing((4, 4), InputConfig(size=4), shrink=2)
+    maps = torch.arange(16.0).view(1, 1, 4, 4)
+    assert framing.network_size == 2
+    assert framing.frame(maps).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+
+
+@pytest.mark.parametrize("mode", ["pad", "resize"])
+@pytest.mark.parametrize("shrink", [1, 2, 4])
+def test_a_shrunk_input_comes_back_to_the_tile(mode: Literal["pad", "resize"], shrink: int) -> None:
+    framing = Framing((21, 18), InputConfig(size=32, framing=mode), shrink)
+    framed = framing.frame(torch.full((2, 1, 21, 18), 0.25))
+    assert framed.shape == (2, 1, 32 // shrink, 32 // shrink)
+    restored = framing.unframe(framed)
+    assert restored.shape == (2, 1, 21, 18)
+    torch.testing.assert_close(restored, torch.full_like(restored, 0.25))
+
+
+@pytest.mark.parametrize("mode", ["pad", "resize"])
+def test_a_place_in_the_tile_stays_in_its_place(mode: Literal["pad", "resize"]) -> None:
+    framing = Framing((20, 20), InputConfig(size=32, framing=mode), shrink=2)
+    ramp = torch.linspace(0, 1, 20).expand(1, 1, 20, 20)
+    restored = framing.unframe(framing.frame(ramp))
+    # half the resolution, yet no shift: the inner pixels of a ramp are where they were
+    torch.testing.assert_close(restored[..., 3:-3], ramp[..., 3:-3], atol=0.01, rtol=0)
+
+
+def test_grey_input_is_normalised_by_the_mean_of_imagenets_channels() -> None:
+    framing = Framing((2, 2), InputConfig(size=2, channels=1))
+    prepared = framing.prepare(torch.tensor([[[0, 255], [255, 0]]], dtype=torch.uint8))
+    low, high = -0.449 / 0.226, (1 - 0.449) / 0.226
+    assert prepared.shape == (1, 1, 2, 2)
+    expected = torch.tensor([[[[low, high], [high, low]]]])
+    torch.testing.assert_close(prepared, expected)
+
+
+def test_three_channels_are_normalised_one_by_one() -> None:
+    framing = Framing((2, 2), InputConfig(size=4, border="edge", channels=3))
+    prepared = framing.prepare(torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    assert prepared.shape == (1, 3, 4, 4)
+    for channel in range(3):
+        expected = (1 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        assert prepared[0, channel].flatten().tolist() == pytest.approx([expected] * 16, abs=1e-6)
+
+
+def test_a_tile_that_is_too_large_is_refused_with_a_size_that_fits() -> None:
+    with pytest.raises(ConfigError, match=r"101x101 cannot be padded to 96x96(.|\n)*size=128"):
+        Framing((101, 101), InputConfig(size=96))
+
+
+def test_a_tile_that_is_too_large_can_be_resized() -> None:
+    framing = Framing((101, 101), InputConfig(size=64, framing="resize"))
+    assert framing.frame(torch.zeros(1, 1, 101, 101)).shape == (1, 1, 64, 64)
+
+
+def test_a_size_that_cannot_be_shrunk_is_refused() -> None:
+    with pytest.raises(ConfigError, match="33 pixels cannot be shrunk 2 times"):
+        Framing((24, 24), InputConfig(size=33), shrink=2)
+
+
+def test_a_reflection_further_than_the_tile_is_refused() -> None:
+    Framing((8, 8), InputConfig(size=22))  # 7 pixels on each side: the farthest there is
+    with pytest.raises(ConfigError, match=r"8x8 are too small to be reflected by 8 (.|\n)*edge"):
+        Framing((8, 8), InputConfig(size=23))

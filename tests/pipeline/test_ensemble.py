@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kaggle_salt import predictions
+from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.folds import read_folds
+from kaggle_salt.competition.metric import score
+from kaggle_salt.errors import ConfigError, DataError, TrainingError
+from kaggle_salt.pipeline.ensemble import ensemble
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import file_hash, read_json
+from tests.tiny import N_TEST, files_under, forbid
+
+WORKSPACE = Workspace()  # the tests stand in its folder
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def stored(stem: str) -> predictions.Predictions:
+    return predictions.load(WORKSPACE.runs / stem)
+
+
+def test_one_run_averages_its_folds(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny"], device="cpu")
+    parts = [stored(f"tiny/fold{fold}/test").probabilities.astype(int) for fold in (0, 1)]
+    blended = stored("ensemble/tiny/test")
+    assert np.array_equal(blended.probabilities, (parts[0] + parts[1] + 1) // 2)
+    assert blended.ids == WORKSPACE.open(Listener()).test_ids
+    assert (report.name, report.test_tiles, report.missing) == ("tiny", N_TEST, {"tiny": (2,)})
+
+
+def test_the_scores_are_those_of_the_stored_predictions(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny"], device="cpu")
+    competition = WORKSPACE.open(Listener())
+    rows = {row.name: row for row in report.rows}
+    truths, maps = [], []
+    for fold in (0, 1):
+        part = stored(f"tiny/fold{fold}/oof")
+        truth = competition.masks[[competition.ids.index(tile) for tile in part.ids]]
+        row = rows[f"tiny, fold {fold}"]
+        assert row.at_half == pytest.approx(score(truth, part.probabilities > 127))
+        assert row.tiles == len(part)
+        truths.append(truth)
+        maps.append(part.probabilities)
+    masks = apply_decision(np.concatenate(maps), report.decision.level, report.decision.min_area)
+    expected = score(np.concatenate(truths), masks)
+    assert report.decision.score == pytest.approx(expected)
+    assert rows["tiny, all its folds"].at_decision == pytest.approx(expected)
+    assert report.honest.score <= report.decision.score
+
+
+def test_two_runs_are_weighted_and_scored_where_both_predicted(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny", "other"], weights=[2, 1], device="cpu")
+    means = {
+        run: np.mean([stored(f"{run}/fold{fold}/test").probabilities for fold in folds], axis=0)
+        for run, folds in (("tiny", (0, 1)), ("other", (1, 2)))
+    }
+    expected = (2 * means["tiny"] + means["other"]) / 3
+    blended = stored("ensemble/tiny+other/test").probabilities
+    assert np.abs(blended - expected).max() <= 0.501
+    assert not np.array_equal(blended, np.rint(means["tiny"]))
+    competition = WORKSPACE.open(Listener())
+    table = read_folds(WORKSPACE.folds, competition.ids, competition.masks)
+    assert report.rows[-1].name == "blend"
+    assert report.rows[-1].tiles == (table["fold"] == 1).sum()
+    assert report.missing == {"tiny": (2,), "other": (0,)}
+    made = read_json(report.folder / "ensemble.json")
+    assert [(member["run"], member["weight"]) for member in made["members"]] == [
+        ("tiny", 2.0), ("other", 1.0)
+    ]  # fmt: skip
+
+
+def test_a_second_call_does_no_inference(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ensemble(WORKSPACE, ["tiny"], device="cpu")
+    before = files_under(WORKSPACE.runs)
+    forbid(monkeypatch, "kaggle_salt.learning.fold.predict")
+    assert ensemble(WORKSPACE, ["tiny"], device="cpu") == first
+    after = files_under(WORKSPACE.runs)
+    assert {name: data for name, data in after.items() if not name.endswith(".png")} == {
+        name: data for name, data in before.items() if not name.endswith(".png")
+    }
+
+
+def test_the_manifest_names_every_network(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny"], name="final", device="cpu")
+    assert report.folder == WORKSPACE.runs / "ensemble/final"
+    made = read_json(report.folder / "ensemble.json")
+    weights = {
+        str(fold): file_hash(WORKSPACE.runs / f"tiny/fold{fold}/weights.safetensors")
+        for fold in (0, 1)
+    }
+    assert made["members"] == [{"run": "tiny", "weight": 1.0, "folds": weights}]
+    assert made["data_hash"] == WORKSPACE.open(Listener()).data_hash
+    assert made["decision"]["level"] == report.decision.level
+    assert made["out_of_fold"]["score_cross_fitted"] == report.honest.score
+    assert [row["name"] for row in made["scores"]] == [row.name for row in report.rows]
+
+
+def test_the_run_trained_last_is_taken(trained: Path) -> None:
+    heard = Heard()
+    os.utime("runs/other/fold2/fold.json", (2e9, 2e9))
+    assert ensemble(WORKSPACE, device="cpu", listener=heard).name == "other"
+    assert heard.notes[0].endswith("salt ensemble other tiny")
+
+
+def test_missing_folds_are_named_or_refused(trained: Path) -> None:
+    heard = Heard()
+    ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
+    command = "salt train --run tiny --fold 2 --resume"
+    assert heard.warnings == [f"run tiny lacks fold 2: left out. To train the rest: {command}"]
+    before = files_under(WORKSPACE.runs)
+    with pytest.raises(ConfigError, match=f"run tiny lacks fold 2(.|\n)*next: {command}"):
+        ensemble(WORKSPACE, ["tiny"], require_all=True, device="cpu")
+    assert files_under(WORKSPACE.runs) == before
+
+
+def test_a_half_trained_fold_is_never_used(trained: Path) -> None:
+    fold = WORKSPACE.runs / "tiny/fold1"
+    (fold / "fold.json").unlink()
+    (fold / "checkpoint.pt").write_bytes(b"of an epoch in the middle")
+    heard = Heard()
+    report = ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
+    assert report.missing == {"tiny": (1, 2)}
+    assert [row.name for row in report.rows] == ["tiny, fold 0", "tiny, all its folds"]
+    assert "run tiny lacks fold 1, 2" in heard.warnings[0]
+    part = stored("tiny/fold0/test").probabilities
+    assert np.array_equal(stored("ensemble/tiny/test").probabilities, part)
+
+
+def test_a_run_without_a_trained_fold_is_refused(trained: Path) -> None:
+    for fold in (0, 1):
+        (WORKSPACE.runs / f"tiny/fold{fold}/fold.json").unlink()
+    half = r"no trained fold \(fold 0 is half trained\)(.|\n)*--run tiny --fold 0 --resume"
+    with pytest.raises(ConfigError, match=half):
+        ensemble(WORKSPACE, ["tiny"], device="cpu")
+    for fold in (1, 2):
+        (WORKSPACE.runs / f"other/fold{fold}/fold.json").unlink()
+    with pytest.raises(ConfigError, match="no run in runs has a trained fold"):
+        ensemble(WORKSPACE, device="cpu")
+    assert not WORKSPACE.ensembles.exists()
+
+
+@pytest.mark.parametrize(
+    ("runs", "weights", "fault"),
+    [
+        (["tinny"], None, r"no run 'tinny' in runs(.|\n)*one of other, tiny"),
+        (["tiny", "tiny"], None, "named twice"),
+        (["tiny", "other"], [1], "weights 1 for 2 runs"),
+        (["tiny"], [0], "weights 0 for 1 runs"),
+        (["tiny"], [float("nan")], "one positive number for each run"),
+    ],
+)
+def test_wrong_runs_and_weights(
+    trained: Path, runs: list[str], weights: list[float] | None, fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        ensemble(WORKSPACE, runs, weights=weights, device="cpu")
+    assert not WORKSPACE.ensembles.exists()
+
+
+def test_an_ensemble_has_a_plain_name(trained: Path) -> None:
+    with pytest.raises(ConfigError, match="an ensemble cannot be called 'a/b'"):
+        ensemble(WORKSPACE, ["tiny"], name="a/b", device="cpu")
+
+
+def test_other_data_is_refused(trained: Path) -> None:
+    (WORKSPACE.data / "depths.csv").write_text("id,z\n", encoding="utf-8")
+    with pytest.raises(DataError, match="run tiny was trained on other tiles"):
+        ensemble(WORKSPACE, ["tiny"], device="cpu")
+
+
+def test_weights_that_changed_are_refused_and_the_old_decision_is_gone(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny"], device="cpu")
+    (WORKSPACE.runs / "tiny/fold0/test.json").unlink()
+    with (WORKSPACE.runs / "tiny/fold0/weights.safetensors").open("ab") as weights:
+        weights.write(b" ")
+    with pytest.raises(TrainingError, match="has changed since the fold was trained"):
+        ensemble(WORKSPACE, ["tiny"], device="cpu")
+    assert not (report.folder / "ensemble.json").exists(), "it would vouch for other probabilities"

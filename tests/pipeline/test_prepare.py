@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.pipeline.prepare import check_data, make_fold_table
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from tests.makers import write_competition, write_table
+
+
+class Notes(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    write_competition(tmp_path / "data", n_train=12, n_test=2)
+    return Workspace.under(tmp_path)
+
+
+def test_the_table_is_written_and_summed_up(workspace: Workspace) -> None:
+    listener = Notes()
+    summary = make_fold_table(workspace, n_folds=3, listener=listener)
+    table = pd.read_csv(workspace.folds)
+    assert summary["fold"].tolist() == [0, 1, 2]
+    assert summary["tiles"].tolist() == table["fold"].value_counts().sort_index().tolist()
+    assert summary["mean_depth"].between(50, 950).all()
+    assert listener.notes == [f"{workspace.folds}: written"]
+    assert [path.name for path in workspace.folds.parent.iterdir()] == ["folds.csv"]
+
+
+def test_the_same_table_again_changes_nothing(workspace: Workspace) -> None:
+    make_fold_table(workspace, n_folds=3)
+    before = workspace.folds.read_bytes()
+    listener = Notes()
+    make_fold_table(workspace, n_folds=3, listener=listener)
+    assert workspace.folds.read_bytes() == before
+    assert listener.notes == [f"{workspace.folds}: unchanged"]
+
+
+def test_another_table_is_replaced_only_when_asked(workspace: Workspace) -> None:
+    make_fold_table(workspace, n_folds=3)
+    before = workspace.folds.read_bytes()
+    with pytest.raises(ConfigError, match=r"holds another fold table(.|\n)*--overwrite"):
+        make_fold_table(workspace, n_folds=3, seed=1)
+    assert workspace.folds.read_bytes() == before
+    assert [path.name for path in workspace.folds.parent.iterdir()] == ["folds.csv"]
+    make_fold_table(workspace, n_folds=3, seed=1, overwrite=True)
+    assert workspace.folds.read_bytes() != before
+
+
+def test_a_group_stays_in_one_fold(workspace: Workspace, tmp_path: Path) -> None:
+    ids = pd.read_csv(workspace.data / "train.csv")["id"].tolist()
+    groups = [f"well {row % 4}" for row in range(len(ids))]
+    write_table(tmp_path / "groups.csv", "id,group", zip(ids, groups, strict=True))
+    make_fold_table(workspace, n_folds=2, group_file=tmp_path / "groups.csv")
+    table = pd.read_csv(workspace.folds)
+    assert (table.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_a_group_file_that_lacks_tiles_writes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    write_table(tmp_path / "groups.csv", "id,group", [("tile000", "a")])
+    with pytest.raises(DataError, match="gives no group to 11 tiles"):
+        make_fold_table(workspace, n_folds=2, group_file=tmp_path / "groups.csv")
+    assert not workspace.folds.exists()
+
+
+def test_the_check_counts_what_is_there(workspace: Workspace) -> None:
+    report = check_data(workspace)
+    assert (report.train_tiles, report.test_tiles, report.empty_masks) == (12, 2, 4)
+    assert report.inconsistencies == ()

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from kaggle_salt import predictions
+from kaggle_salt.competition import kaggle_client, rle
+from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.metric import score
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.pipeline.submit import submit, upload
+from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.runs import file_hash, read_json, write_json
+from tests.makers import TinyCompetition, write_competition
+from tests.tiny import UploadStandIn, files_under
+
+LEVEL, MIN_AREA = 99, 20
+
+
+def write_ensemble(workspace: Workspace, name: str, made: TinyCompetition, seed: int = 0) -> None:
+    """An ensemble as ``salt ensemble`` leaves it, of smooth random probabilities."""
+    rng = np.random.default_rng(seed)
+    peaks = rng.integers(60, 256, (len(made.test_ids), 1, 1))
+    slope = np.linspace(0, 1, 8)
+    maps = np.broadcast_to(peaks * slope[:, None], (len(peaks), 8, 8)).astype(np.uint8)
+    folder = workspace.ensembles / name
+    shuffled = rng.permutation(len(made.test_ids))
+    ids = tuple(made.test_ids[row] for row in shuffled)
+    predictions.save(folder / "test", Predictions(ids, maps[shuffled], {}))
+    manifest = {
+        "name": name,
+        "members": [{"run": "quick", "weight": 1.0, "folds": {"0": "ab" * 32}}],
+        "data_hash": "cd" * 32,
+        "decision": {"level": LEVEL, "threshold": LEVEL / 255, "min_area": MIN_AREA},
+        "out_of_fold": {"tiles": 9, "score_cross_fitted": 0.8125},
+    }
+    write_json(folder / "ensemble.json", manifest)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> TinyCompetition:
+    return write_competition(tmp_path / "data", n_train=3, n_test=9)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, made: TinyCompetition) -> Workspace:
+    workspace = Workspace.under(tmp_path)
+    write_ensemble(workspace, "quick", made)
+    return workspace
+
+
+def decoded(csv: Path) -> tuple[list[str], NDArray[np.bool_]]:
+    table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    return table["id"].tolist(), np.array([rle.decode(text, (8, 8)) for text in table["rle_mask"]])
+
+
+def expected_masks(
+    workspace: Workspace, ids: list[str], level: int, min_area: int
+) -> NDArray[np.bool_]:
+    test = predictions.load(workspace.ensembles / "quick/test")
+    return apply_decision(test.probabilities[test.rows(ids)], level, min_area)
+
+
+def test_the_masks_are_those_of_the_decision(workspace: Workspace, made: TinyCompetition) -> None:
+    report = submit(workspace)
+    ids, masks = decoded(report.csv)
+    assert report.csv == workspace.submissions / "quick.csv"
+    assert not report.existed
+    assert ids == list(made.test_ids), "in the order of the sample submission"
+    assert np.array_equal(masks, expected_masks(workspace, ids, LEVEL, MIN_AREA))
+    areas = masks.sum(axis=(1, 2))
+    assert areas.min() == 0
+    assert areas.max() >= MIN_AREA
+
+
+def test_the_manifest_says_where_it_comes_from(workspace: Workspace) -> None:
+    report = submit(workspace)
+    manifest = read_json(workspace.submissions / "quick.json")
+    assert report.manifest == manifest
+    made = read_json(workspace.ensembles / "quick/ensemble.json")
+    for key in ("members", "data_hash", "out_of_fold"):
+        assert manifest[key] == made[key]
+    assert manifest["ensemble"] == "quick"
+    assert manifest["ensemble_hash"] == file_hash(workspace.ensembles / "quick/ensemble.json")
+    assert (manifest["level"], manifest["min_area"]) == (LEVEL, MIN_AREA)
+    assert manifest["threshold"] == LEVEL / 255
+    assert manifest["csv_sha256"] == file_hash(report.csv)
+    _, masks = decoded(report.csv)
+    assert manifest["rows"] == 9
+    assert manifest["empty_masks"] == int((~masks.any(axis=(1, 2))).sum())
+
+
+def test_threshold_and_area_can_be_given(workspace: Workspace) -> None:
+    submit(workspace)
+    report = submit(workspace, name="bold", threshold=0.2, min_area=0)
+    ids, masks = decoded(report.csv)
+    assert np.array_equal(masks, expected_masks(workspace, ids, 51, 0))
+    assert (report.manifest["level"], report.manifest["min_area"]) == (51, 0)
+    _, usual = decoded(workspace.submissions / "quick.csv")
+    assert masks.sum() > usual.sum()
+    assert score(masks, usual) < 1
+
+
+def test_a_second_call_says_that_it_is_there(workspace: Workspace) -> None:
+    first = submit(workspace)
+    before = files_under(workspace.submissions)
+    again = submit(workspace)
+    assert (again.existed, again.manifest) == (True, first.manifest)
+    assert files_under(workspace.submissions) == before
+
+
+def test_a_csv_that_was_touched_is_not_taken_for_the_same(workspace: Workspace) -> None:
+    report = submit(workspace)
+    with report.csv.open("a", encoding="utf-8") as csv:
+        csv.write("x,\n")
+    with pytest.raises(ConfigError, match=r"quick\.csv exists(.|\n)*--overwrite"):
+        submit(workspace)
+    submit(workspace, overwrite=True)
+    assert len(decoded(report.csv)[0]) == 9
+
+
+def test_another_decision_never_replaces_a_submission_unasked(workspace: Workspace) -> None:
+    report = submit(workspace)
+    before = files_under(workspace.submissions)
+    with pytest.raises(ConfigError, match=r"quick\.csv exists"):
+        submit(workspace, threshold=0.3)
+    assert files_under(workspace.submissions) == before
+    submit(workspace, threshold=0.3, overwrite=True)
+    assert files_under(workspace.submissions)[report.csv.name] != before[report.csv.name]
+
+
+def test_the_ensemble_made_last_is_taken(workspace: Workspace, made: TinyCompetition) -> None:
+    write_ensemble(workspace, "later", made, seed=1)
+    os.utime(workspace.ensembles / "later/ensemble.json", (2e9, 2e9))
+    assert submit(workspace).csv.name == "later.csv"
+    assert submit(workspace, ensemble="quick").csv.name == "quick.csv"
+
+
+def test_unknown_ensembles_and_names_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no ensemble 'quik'(.|\n)*did you mean 'quick'"):
+        submit(workspace, ensemble="quik")
+    with pytest.raises(ConfigError, match="a submission cannot be called"):
+        submit(workspace, name="../quick")
+    bare = Workspace(data=workspace.data, runs=tmp_path / "no-runs")
+    with pytest.raises(ConfigError, match=r"there is no ensemble in(.|\n)*next: salt ensemble"):
+        submit(bare)
+    assert not workspace.submissions.exists()
+
+
+def test_ids_that_differ_are_refused(workspace: Workspace, made: TinyCompetition) -> None:
+    gone = made.test_ids[0]
+    sample = workspace.data / "sample_submission.csv"
+    lines = sample.read_text(encoding="utf-8").splitlines()
+    sample.write_text("\n".join(x for x in lines if gone not in x) + "\n", encoding="utf-8")
+    (workspace.data / f"test/images/{gone}.png").unlink()
+    with pytest.raises(DataError, match=f"1 tile \\({gone}\\) predicted but not in the sample"):
+        submit(workspace)
+    assert files_under(workspace.submissions) == {}
+
+
+def test_an_ensemble_without_test_tiles_cannot_be_submitted(workspace: Workspace) -> None:
+    (workspace.ensembles / "quick/test.json").unlink()
+    with pytest.raises(
+        DataError, match=r"quick has no predictions of test tiles(.|\n)*salt ensemble"
+    ):
+        submit(workspace)
+
+
+def test_an_upload_gives_the_score_that_comes_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = UploadStandIn()
+    monkeypatch.setattr(kaggle_client, "_connect", lambda: client)
+    report = submit(workspace)
+    result = upload(report)
+    assert result == {"status": "complete", "public_score": 0.84, "private_score": None}
+    upload(report, "second try")
+    assert client.sent == [
+        (str(report.csv), "quick, out of fold 0.8125", kaggle_client.DEFAULT_COMPETITION),
+        (str(report.csv), "second try", kaggle_client.DEFAULT_COMPETITION),
+    ]

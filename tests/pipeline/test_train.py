@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from kaggle_salt.config import Config, load_config
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.pipeline.train import choose_run, parse_folds, train
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import FoldFolder, RunFolder, read_json
+from tests.tiny import files_under, tiny_config
+
+WORKSPACE = Workspace()  # the tests stand in its folder
+
+
+class Interrupted(Listener):
+    """Presses Ctrl-C when the ``number``-th epoch begins."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def epoch_starts(self, title: str, steps: int) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+class Meanwhile(Listener):
+    """Trains another fold of the same run in the middle of the first epoch."""
+
+    def __init__(self, run: RunFolder, config: Config, folds: str) -> None:
+        self.other = (run, config)
+        self.folds = folds
+        self.summaries: list[FoldSummary] = []
+
+    def epoch_starts(self, title: str, steps: int) -> None:
+        if not self.summaries:
+            self.summaries = train(WORKSPACE, *self.other, folds=self.folds, device="cpu")
+
+
+def named(run: str, *overrides: str) -> tuple[RunFolder, Config]:
+    return RunFolder(WORKSPACE.runs / run), tiny_config(Path(), *overrides)
+
+
+def half_trained(run: str) -> tuple[RunFolder, Config]:
+    """A run whose fold 0 was interrupted after two of its five epochs."""
+    folder, config = named(run)
+    with pytest.raises(KeyboardInterrupt):
+        train(WORKSPACE, folder, config, folds="0", device="cpu", listener=Interrupted(3))
+    return folder, config
+
+
+def test_folds_are_read_from_text() -> None:
+    assert parse_folds("0", [0, 1, 2]) == [0]
+    assert parse_folds("2, 0,2", [0, 1, 2]) == [0, 2]
+    assert parse_folds("all", [0, 1, 2]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["3", "0,7", "", "0,", "-1", "one", "1.0", "²"])
+def test_other_folds_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no fold(.|\n)*some of 0, 1, 2, or all"):
+        parse_folds(text, [0, 1, 2])
+
+
+def test_a_run_is_called_after_what_describes_it(tmp_path: Path) -> None:
+    workspace = Workspace.under(tmp_path)
+    tiny_config(tmp_path)
+    assert choose_run(workspace)[0].name == "resnet34"
+    assert choose_run(workspace, preset="quick")[0].name == "quick"
+    assert choose_run(workspace, config_file=tmp_path / "tiny.toml")[0].name == "tiny"
+    assert choose_run(workspace, preset="quick", run="mine")[0].name == "mine"
+
+
+def test_a_run_that_exists_keeps_its_configuration(trained: Path) -> None:
+    kept = load_config(trained / "runs/other/config.toml")
+    assert choose_run(WORKSPACE, run="other")[1] == kept
+    changed = choose_run(WORKSPACE, run="other", overrides=("training.seed=5",))[1]
+    assert changed.training.seed == 5
+    assert choose_run(WORKSPACE, run="other", preset="unet")[1].model.architecture == "classic-unet"
+
+
+def test_a_finished_fold_keeps_its_summary_and_no_checkpoint(trained: Path) -> None:
+    run, config = named("tiny")
+    before = files_under(run.path)
+    summaries = train(WORKSPACE, run, config, folds="0,1", device="cpu")
+    assert files_under(run.path) == before, "a finished fold is left as it is"
+    assert [summary.fold for summary in summaries] == [0, 1]
+    assert sum(summary.tiles for summary in summaries) == 27
+    assert {summary.epochs for summary in summaries} == {5}
+    assert not run.fold(0).checkpoint.exists()
+    manifest = read_json(run.manifest)
+    assert manifest["seed"] == 0
+    assert manifest["versions"]["torch"] == metadata.version("torch")
+
+
+def test_a_resume_ends_with_the_same_bits(trained: Path) -> None:
+    run, config = half_trained("again")
+    assert run.unfinished_folds() == [0]
+    [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", resume=True)
+    straight = FoldFolder(trained / "runs/tiny/fold0", 0)
+    assert run.fold(0).weights.read_bytes() == straight.weights.read_bytes()
+    assert summary.weights_hash == read_json(straight.summary)["weights_hash"]
+    assert run.fold(0).oof.with_suffix(".npy").read_bytes() == (
+        straight.oof.with_suffix(".npy").read_bytes()
+    )
+
+
+def test_a_half_trained_fold_wants_a_decision(trained: Path) -> None:
+    run, config = half_trained("half")
+    before = files_under(run.path)
+    with pytest.raises(ConfigError, match=r"half trained(.|\n)*--resume(.|\n)*--overwrite"):
+        train(WORKSPACE, run, config, folds="0", device="cpu")
+    with pytest.raises(ConfigError, match="exclude each other"):
+        train(WORKSPACE, run, config, folds="0", device="cpu", resume=True, overwrite=True)
+    assert files_under(run.path) == before
+    [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", overwrite=True)
+    assert summary.epochs == 5
+    assert run.finished_folds() == [0]
+
+
+def test_overwriting_one_fold_leaves_the_other(trained: Path) -> None:
+    run, config = named("tiny")
+    before = files_under(run.path)
+    train(WORKSPACE, run, config, folds="1", device="cpu", overwrite=True)
+    after = files_under(run.path)
+    assert after["fold0/fold.json"] == before["fold0/fold.json"]
+    assert after["fold1/weights.safetensors"] == before["fold1/weights.safetensors"]
+    assert after["fold1/history.csv"] != before["fold1/history.csv"], "the times were measured anew"
+
+
+def test_a_run_has_one_configuration(trained: Path) -> None:
+    run, config = named("tiny", "stage.bce.epochs=1")
+    before = files_under(run.path)
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"stage\.bce\.epochs: 4 -> 1"):
+            train(WORKSPACE, run, config, folds="0", device="cpu", overwrite=overwrite)
+    assert files_under(run.path) == before
+    [first, _] = train(WORKSPACE, run, config, folds="0,1", device="cpu", overwrite=True)
+    assert first.epochs == 2
+    assert load_config(run.config).stage[0].epochs == 1
+
+
+def test_two_processes_share_a_run_from_its_first_epoch_on(trained: Path) -> None:
+    run, config = named("shared")
+    meanwhile = Meanwhile(run, config, "1")
+    train(WORKSPACE, run, config, folds="0", device="cpu", listener=meanwhile)
+    assert run.finished_folds() == [0, 1]
+    for fold in (0, 1):
+        expected = trained / f"runs/tiny/fold{fold}/weights.safetensors"
+        assert run.fold(fold).weights.read_bytes() == expected.read_bytes()
+
+
+def test_another_configuration_is_refused_during_the_first_epoch(trained: Path) -> None:
+    run, config = named("shared")
+    meanwhile = Meanwhile(run, tiny_config(Path(), "stage.bce.epochs=1"), "1")
+    with pytest.raises(ConfigError, match="run shared exists with another configuration"):
+        train(WORKSPACE, run, config, folds="0", device="cpu", listener=meanwhile)
+    assert load_config(run.config) == config
+
+
+def test_a_run_interrupted_in_its_first_epoch_claims_nothing(trained: Path) -> None:
+    run, config = named("short")
+    with pytest.raises(KeyboardInterrupt):
+        train(WORKSPACE, run, config, folds="0", device="cpu", listener=Interrupted(1))
+    assert run.claimed_folds() == []
+    other = tiny_config(Path(), "stage.bce.epochs=1")
+    [summary] = train(WORKSPACE, run, other, folds="0", device="cpu")
+    assert summary.epochs == 2
+
+
+def test_other_data_and_other_folds_are_refused(trained: Path) -> None:
+    run, config = named("tiny")
+    before = files_under(run.path)
+    table = WORKSPACE.folds.read_text(encoding="utf-8")
+    swapped = table.replace(",0\n", ",x\n").replace(",1\n", ",0\n").replace(",x\n", ",1\n")
+    WORKSPACE.folds.write_text(swapped, encoding="utf-8")
+    with pytest.raises(DataError, match=r"run tiny was trained on other folds(.|\n)*--run NAME"):
+        train(WORKSPACE, run, config, folds="2", device="cpu")
+    WORKSPACE.folds.write_text(table, encoding="utf-8")
+    depths = WORKSPACE.data / "depths.csv"
+    depths.write_text("id,z\n", encoding="utf-8")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="run tiny was trained on other tiles"):
+            train(WORKSPACE, run, config, folds="0", device="cpu", overwrite=overwrite)
+    assert files_under(run.path) == before
+
+
+def test_a_trained_fold_is_not_given_up_for_a_network_that_cannot_be_built(trained: Path) -> None:
+    run, config = named("tiny")
+    weights = load_file(run.fold(0).weights)
+    save_file({f"other.{name}": tensor for name, tensor in weights.items()}, "foreign.safetensors")
+    before = files_under(run.path)
+    faults = {
+        "model.weights=foreign.safetensors": "does not fit Compact",
+        "model.weights=nowhere.safetensors": "does not exist",
+        "model.options.decoder=[4,4]": "cannot be built",
+        "augment.pipeline=lite": "unknown augmentation 'lite'",
+        "input.size=16": "cannot be padded",
+        "stage.bce.shrink=3": "cannot be shrunk",
+    }
+    for override, found in faults.items():
+        config = tiny_config(Path(), override)
+        with pytest.raises(ConfigError, match=found):
+            train(WORKSPACE, run, config, folds="0,1", device="cpu", overwrite=True)
+    assert files_under(run.path) == before
+
+
+def test_weights_of_a_trained_fold_start_another_run(trained: Path) -> None:
+    source = "runs/tiny/fold0/weights.safetensors"
+    run, config = named("warm", f"model.weights={source}", "stage.*.epochs=1")
+    with pytest.raises(KeyboardInterrupt):
+        train(WORKSPACE, run, config, folds="0", device="cpu", listener=Interrupted(2))
+    shutil.rmtree("runs/tiny")  # a resume needs the checkpoint only
+    [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", resume=True)
+    assert summary.epochs == 2

@@ -1,0 +1,193 @@
+"""Forty tiles and a network of a few thousand weights: the whole pipeline in seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from kaggle_salt.cli import app
+from kaggle_salt.cli.console import ConsoleListener
+from kaggle_salt.competition.demo import write_demo_competition
+from kaggle_salt.config import Config, load_config
+from kaggle_salt.pipeline.prepare import make_fold_table
+from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.runs import RunFolder
+
+N_TRAIN, N_TEST, SIZE, N_FOLDS = 40, 8, 32, 3
+
+TINY = """\
+[input]
+size = 32
+channels = 1
+
+[model]
+architecture = "compact"
+weights = "none"
+options = { widths = [4, 8], depths = [1, 1], decoder = [4], hypercolumn = 4 }
+
+[augment]
+pipeline = "flip"
+
+[training]
+batch_size = 4
+precision = "float32"
+
+[[stage]]
+name = "bce"
+epochs = 4
+optimizer = { lr = 0.03 }
+
+[[stage]]
+name = "swa"
+epochs = 1
+keep = "average"
+loss = { name = "lovasz" }
+optimizer = { lr = 0.001 }
+"""
+
+
+def write_data(folder: Path) -> None:
+    """Write the competition's files, zipped as Kaggle has them."""
+    write_demo_competition(folder, n_train=N_TRAIN, n_test=N_TEST, size=SIZE)
+
+
+def tiny_config(folder: Path, *overrides: str) -> Config:
+    """The tiny configuration, from ``tiny.toml`` in ``folder``, which is written if missing."""
+    path = folder / "tiny.toml"
+    if not path.exists():
+        path.write_text(TINY, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def write_trained_workspace(folder: Path) -> None:
+    """Lay out data, three folds, run ``tiny`` with folds 0 and 1, run ``other`` with 1 and 2."""
+    workspace = Workspace.under(folder)
+    write_data(workspace.data)
+    make_fold_table(workspace, n_folds=N_FOLDS)
+    for name, folds, overrides in (
+        ("other", "1,2", ["training.seed=1"]),
+        ("tiny", "0,1", []),
+    ):
+        config = tiny_config(folder, *overrides)
+        train(workspace, RunFolder(workspace.runs / name), config, folds=folds, device="cpu")
+
+
+class Salt:
+    """What one call of ``salt`` left behind."""
+
+    def __init__(self, arguments: tuple[object, ...]) -> None:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        self.exit_code, self.exception = result.exit_code, result.exception
+        self.stdout, self.stderr = result.stdout, result.stderr
+
+
+def salt(*arguments: object, code: int = 0) -> Salt:
+    """Call ``salt`` as a user would; it must end with this exit code, and without a traceback."""
+    result = Salt(arguments)
+    told = f"salt {' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}"
+    assert result.exit_code == code, f"{told}\n{result.exception!r}"
+    assert "Traceback" not in told
+    return result
+
+
+def refused(code: int, *arguments: object, found: str, expected: str, then: str) -> None:
+    """Call ``salt`` with something it refuses, and read the three parts of what it says.
+
+    Args:
+        code: The exit code.
+        arguments: The command line.
+        found: Regular expression of what is said to be wrong.
+        expected: Regular expression of what would have been right.
+        then: Regular expression of what to do next.
+    """
+    result = salt(*arguments, code=code)
+    assert not result.stdout, "stdout is for results"
+    message = "(?s)^(.*\n)?error: (?P<found>.+)\nexpected: (?P<expected>.+)\nnext: (?P<next>.+)$"
+    parts = re.match(message, result.stderr)
+    assert parts, f"not the three parts of an error:\n{result.stderr}"
+    for name, pattern in (("found", found), ("expected", expected), ("next", then)):
+        assert re.search(pattern, parts[name]), f"{name}: {parts[name]!r} !~ {pattern!r}"
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    """Content of every file under a folder, by its relative path; the tile cache is left out."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".salt-cache" not in path.parts
+    }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: its sums are always taken in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def draw_no_curves(patch: pytest.MonkeyPatch) -> None:
+    """Put an empty file where a curve would be drawn, which takes longer than to train here."""
+
+    def draw(_: object, path: Path, **__: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    patch.setattr("kaggle_salt.pipeline.train.learning_curve", draw)
+    patch.setattr("kaggle_salt.pipeline.ensemble.threshold_curve", draw)
+
+
+def interrupt_epoch(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Press Ctrl-C when the command line's ``number``-th epoch begins, counted from 1."""
+    begun = 0
+    usual = ConsoleListener.epoch_starts
+
+    def epoch_starts(self: ConsoleListener, title: str, steps: int) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == number:
+            raise KeyboardInterrupt
+        usual(self, title, steps)
+
+    patch.setattr(ConsoleListener, "epoch_starts", epoch_starts)
+
+
+def forbid(patch: pytest.MonkeyPatch, target: str) -> None:
+    """Make a call of ``target`` (a dotted name) an error."""
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError(f"{target} was called")
+
+    patch.setattr(target, forbidden)
+
+
+class UploadStandIn:
+    """Kaggle's client: takes any CSV and has scored it at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, str]] = []
+
+    def competition_submissions(self, competition: str) -> list[Any]:
+        return [
+            SimpleNamespace(
+                ref=7, file_name=Path(name).name, status="complete",
+                public_score="0.84", private_score="",
+            )
+            for name, _, _ in self.sent
+        ]  # fmt: skip
+
+    def competition_submit(
+        self, file_name: str, message: str, competition: str, quiet: bool = False
+    ) -> SimpleNamespace:
+        self.sent.append((file_name, message, competition))
+        return SimpleNamespace(message="Successfully submitted", ref=7)
