@@ -183,13 +183,12 @@ class FoldTraining:
     def _refuse_nan(self, loss: float, stage: StageConfig) -> None:
         if math.isfinite(loss):
             return
+        key, epoch = f"stage.{stage.name}.optimizer", self.progress.stage_epoch + 1
         raise TrainingError(
-            f"the training loss of stage '{stage.name}' is {loss} "
-            f"in epoch {self.progress.stage_epoch + 1}",
+            f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step="start anew with --overwrite and smaller steps, "
-            f"--set stage.{stage.name}.optimizer.lr={stage.optimizer.lr / 4:g} "
-            f"--set stage.{stage.name}.optimizer.clip=1.0, or --set training.precision=float32",
+            next_step=f"--overwrite --set {key}.lr={stage.optimizer.lr / 4:g} "
+            f"--set {key}.clip=1.0, or --set training.precision=float32",
         )
 
     def _end_epoch(

@@ -29,7 +29,7 @@ from kaggle_salt.pipeline.scores import ScoreRow, Truth, missing_folds, score_ta
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.report.curves import threshold_curve
-from kaggle_salt.runs import RunFolder, open_run, read_json, write_json
+from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def ensemble(
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     members = _members(workspace, runs, weights, competition, listener)
+    _warn_of_other_folds(members, file_hash(workspace.folds), listener)
     missing = {m.run.name: missing_folds(m.folds, table) for m in members}
     _report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
@@ -205,6 +206,15 @@ def _member(run: RunFolder, weight: float, competition: Competition) -> Member:
             next_step="--data FOLDER, or train again under another --run NAME",
         )
     return Member(run, load_config(run.config), folds, weight)
+
+
+def _warn_of_other_folds(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
+    for member in members:
+        if read_json(member.run.manifest).get("folds_hash") != folds_hash:
+            listener.warn(
+                f"run {member.run.name} was trained on another fold table than the present one: "
+                "its predictions are out of fold all the same, but the table's folds are not its"
+            )
 
 
 def _report_missing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,9 @@ def push_down(network: nn.Module) -> None:
 
 
 def script_validation(
-    figures: list[tuple[float, float]],
+    figures: Sequence[tuple[float, float]],
 ) -> tuple[Callable[..., tuple[float, float]], list[dict[str, Tensor]]]:
-    """A validation that returns (loss, score) from a list, and the states that it saw."""
+    """A validation that returns (loss, score) from a sequence, and the states that it saw."""
     seen: list[dict[str, Tensor]] = []
 
     def validate(network: nn.Module, *_: object) -> tuple[float, float]:

@@ -51,7 +51,8 @@ def test_tile_and_mask_keep_their_kind(pipeline: str) -> None:
     for seed in range(20):
         image, target = augmenter(noise(), disc(32), seed)
         for array in (image, target):
-            assert (array.dtype, array.shape) == (np.uint8, (32, 32))
+            assert array.dtype == np.uint8
+            assert array.shape == (32, 32)
             assert array.flags.c_contiguous
             assert array.flags.writeable
         assert set(np.unique(target)) <= {0, 1}

@@ -20,6 +20,7 @@ from kaggle_salt.learning.fold import (
     read_summary,
     train_fold,
 )
+from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import TrainingTiles, fold_seed
 from kaggle_salt.runs import FoldFolder, file_hash
 from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
@@ -116,7 +117,6 @@ def test_a_resume_asks_for_no_pretrained_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    build = fold.build
 
     def spy(model: object, channels: int, *, pretrained: bool = True) -> nn.Module:
         asked.append(pretrained)
@@ -137,7 +137,6 @@ def test_the_network_is_drawn_from_the_folds_own_seed(
 ) -> None:
     """Weights do not depend on what the process did before, nor on another fold's."""
     drawn: list[torch.Tensor] = []
-    build = fold.build
 
     def spy(*arguments: object, **keys: object) -> nn.Module:
         network = build(*arguments, **keys)  # type: ignore[arg-type]

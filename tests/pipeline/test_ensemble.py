@@ -129,6 +129,14 @@ def test_missing_folds_are_named_or_refused(trained: Path) -> None:
     assert files_under(WORKSPACE.runs) == before
 
 
+def test_another_fold_table_is_mentioned(trained: Path) -> None:
+    with WORKSPACE.folds.open("a", encoding="utf-8") as file:
+        file.write("\n")  # pandas passes over it: the same table under another hash
+    heard = Heard()
+    ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
+    assert heard.warnings[0].startswith("run tiny was trained on another fold table")
+
+
 def test_a_half_trained_fold_is_never_used(trained: Path) -> None:
     fold = WORKSPACE.runs / "tiny/fold1"
     (fold / "fold.json").unlink()

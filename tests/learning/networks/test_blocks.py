@@ -32,7 +32,7 @@ def test_scse_by_hand() -> None:
     assert torch.equal(block(x), x)  # both gates are sigmoid(0) = 1/2
     block.spatial.weight.data[0, 0] = 100.0  # the spatial gate opens where channel 0 is positive
     assert torch.allclose(block(x), x * torch.tensor([1.5, 0.5]))
-    block.channel[3].bias.data = torch.tensor([-100.0, 100.0])  # type: ignore[assignment]
+    block.channel[3].bias.data = torch.tensor([-100.0, 100.0])
     gates = torch.tensor([[[[1.0, 0.0]], [[2.0, 1.0]]]])
     assert torch.allclose(block(x), x * gates)
 
