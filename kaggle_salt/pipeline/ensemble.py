@@ -96,7 +96,6 @@ def ensemble(
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     members = _members(workspace, runs, weights, competition, listener)
-    _warn_of_other_folds(members, file_hash(workspace.folds), listener)
     missing = {m.run.name: missing_folds(m.folds, table) for m in members}
     _report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
@@ -127,10 +126,12 @@ def _members(
     listener: Listener,
 ) -> list[Member]:
     names = list(runs) or [_last_run(workspace, listener)]
-    return [
+    members = [
         _member(open_run(workspace.runs, name), weight, competition)
         for name, weight in zip(names, _run_weights(names, weights), strict=True)
     ]
+    _warn_of_other_folds(members, file_hash(workspace.folds), listener)
+    return members
 
 
 def _folder(workspace: Workspace, name: str) -> Path:
