@@ -8,6 +8,7 @@ so its presence says that the array is whole.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,3 +131,18 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
             expected="predictions written by salt train or salt ensemble",
             next_step="delete both files of that name and run the command again",
         ) from error
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give back the memory of a mapped file; what was written stays with the system's cache.
+
+    Otherwise every page that was read or written would count as memory in use to the end. Only
+    a hint: systems without it keep the pages until they need them, and arrays that are not
+    mapped files are left alone.
+    """
+    mapping = getattr(array, "_mmap", None)
+    shared = getattr(array, "mode", None) in ("r", "r+", "w+")  # a private copy would be lost
+    if isinstance(mapping, mmap.mmap) and shared:
+        advice = getattr(mmap, "MADV_DONTNEED", None)
+        if advice is not None:
+            mapping.madvise(advice)

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.predictions import Predictions, create, exists, load, refuse_duplicates, save
+from kaggle_salt.predictions import (
+    Predictions,
+    create,
+    exists,
+    load,
+    refuse_duplicates,
+    release,
+    save,
+)
 from kaggle_salt.runs import write_json
 
 
@@ -176,3 +184,21 @@ def test_no_pickle_is_loaded(stem: Path) -> None:
     np.save(stem.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"oof\.npy cannot be read: ValueError"):
         load(stem)
+
+
+def test_released_pages_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "maps.npy"
+    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(3, 64, 64))  # type: ignore[no-untyped-call]
+    written[:] = 7
+    release(written)
+    written[1] = 9
+    release(written)
+    read = np.load(path, mmap_mode="r")
+    release(read)
+    release(read[:2])
+    assert [int(tile.mean()) for tile in read] == [7, 9, 7]
+    private = np.load(path, mmap_mode="c")
+    private[:] = 1
+    release(private)
+    assert private.all()
+    release(np.ones(3))

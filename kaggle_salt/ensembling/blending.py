@@ -6,16 +6,14 @@ Tiles are always matched by id, never by their place in an array.
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.predictions import Predictions, create, load
+from kaggle_salt.predictions import Predictions, create, load, release
 
 #: Weights are taken as whole parts of this. A sum of integers does not depend on the order of
 #: the members, and 255 * 2 * 2**20 leaves a factor of eight to the end of 32 bits.
@@ -126,23 +124,9 @@ def _fill_with_mean(
         total = np.full(out[chunk].shape, sum(units), dtype=np.uint32)  # half of the divisor
         for member, member_rows, unit in zip(members, rows, units, strict=True):
             total += member.probabilities[member_rows[chunk]] * np.uint32(2 * unit)
-            _release(member.probabilities)
+            release(member.probabilities)
         out[chunk] = total // divisor
-        _release(out)
-
-
-def _release(array: NDArray[Any]) -> None:
-    """Give back the memory of a mapped file; what was written stays with the system's cache.
-
-    Otherwise every file that was read or written would count as memory in use to the end. Only
-    a hint: systems without it keep the pages until they need them.
-    """
-    mapping = getattr(array, "_mmap", None)
-    shared = getattr(array, "mode", None) in ("r", "r+", "w+")  # a private copy would be lost
-    if isinstance(mapping, mmap.mmap) and shared:
-        advice = getattr(mmap, "MADV_DONTNEED", None)
-        if advice is not None:
-            mapping.madvise(advice)
+        release(out)
 
 
 def _weight_units(weights: Sequence[float] | None, members: int) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kaggle_salt.config import InferenceConfig
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.predictions import release
 
 Progress = Callable[[int, int], None]
 
@@ -46,6 +47,8 @@ def predict(
         probabilities = tile_probabilities(network, batch, framing, compute, config.tta)
         quantised = (probabilities * 255).round().to(torch.uint8)
         out[start : start + len(batch)] = quantised.cpu().numpy()
+        release(tiles)
+        release(out)
         if progress:
             progress(start + len(batch), len(tiles))
 
