@@ -17,7 +17,7 @@ from kaggle_salt.config import dump_config, load_config, preset_path
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.runs import FoldFolder, RunFolder, write_json, write_text
+from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, write_json, write_text
 
 SALT = (sys.executable, "-m", "kaggle_salt")
 N_FOLDS = 5
@@ -81,7 +81,8 @@ def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:
     table = make_folds(tiles.ids, tiles.masks, n_folds=N_FOLDS)
     write_folds(folds, table)
     write_text(run.config, dump_config(config))
-    write_json(run.manifest, {"train_hash": tiles.train_hash})
+    hashes = {"train_hash": tiles.train_hash, "folds_hash": file_hash(folds)}
+    write_json(run.manifest, hashes)
     for fold in range(N_FOLDS):
         _, held_out = fold_rows(table, tiles.ids, fold)
         folder = run.fold(fold)
