@@ -33,7 +33,6 @@ class ConsoleListener(Listener):
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._task: TaskID | None = None
-        self._epoch_seconds: list[float] = []
 
     def note(self, text: str) -> None:
         self.console.print(Text(text))
@@ -66,13 +65,10 @@ class ConsoleListener(Listener):
     def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None:
         self.close_bar()
         seconds = float(str(row["seconds"]))
-        self._epoch_seconds.append(seconds)
-        recent = self._epoch_seconds[-3:]
-        left = epochs_left * sum(recent) / len(recent)
         self.note(
             f"epoch {row['epoch']:>3}  {row['stage']:<12} loss {row['train_loss']:.4f}  "
             f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  {seconds:.1f} s  "
-            f"about {_duration(left)} left"
+            f"about {_duration(epochs_left * seconds)} left"
         )
 
     def _open_bar(self, title: str, total: int) -> None:
