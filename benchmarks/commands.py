@@ -13,10 +13,11 @@ import numpy as np
 from benchmarks.items import Measurement, Setting, Target, item, median_time
 from kaggle_salt import predictions
 from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
-from kaggle_salt.config import dump_config, load_config, preset_path
+from kaggle_salt.config_file import dump_config, load_config
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.predictions import Predictions
+from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, write_json, write_text
 
 SALT = (sys.executable, "-m", "kaggle_salt")

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from benchmarks.items import Measurement, Setting, Target, bare_over_ours, calls_within, item
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.config import Config, load_config, preset_path
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict
@@ -19,6 +20,7 @@ from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import Schedule, make_optimizer
 from kaggle_salt.learning.training import FoldTraining, TrainingTiles
+from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import FoldFolder
 
 
@@ -82,7 +84,7 @@ class _Rehearsal:
         self.compute = choose_compute(
             "cpu", config.training.precision, config.training.channels_last
         )
-        self.network = build(config.model, config.input.channels)
+        self.network = build(config.model, config.input.channel_count)
         self.watcher = ConsoleListener()
         self.watcher.console = Console(file=io.StringIO(), force_terminal=True)
         self.training = FoldTraining(
@@ -127,7 +129,7 @@ def _inference(setting: Setting, steps: int) -> Loops:
     """Predict batches of tiles with flip TTA, and run the network on them and nothing else."""
     config = _config(setting, "resnet34")
     compute = choose_compute("cpu", config.training.precision, config.training.channels_last)
-    network = compute.place(build(config.model, config.input.channels)).eval()
+    network = compute.place(build(config.model, config.input.channel_count)).eval()
     images = setting.competition.images
     batch = config.inference.batch_size
     tiles = images[np.arange(steps * batch) % len(images)]

@@ -9,18 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from kaggle_salt import config as config_module
-from kaggle_salt.config import (
-    DEFAULT_PRESET,
-    Config,
-    StageConfig,
-    Table,
-    differences,
-    dump_config,
-    load_config,
-    preset_names,
-    preset_path,
-)
+from kaggle_salt.config import Config, StageConfig, Table
+from kaggle_salt.config_file import differences, dump_config, load_config
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.presets import DEFAULT_PRESET, preset_names, preset_path
 
 TEXT = """
 [input]

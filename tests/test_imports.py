@@ -17,7 +17,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
-WORDS = {"errors", "runs", "predictions", "config", "presets"}
+WORDS = {"errors", "runs", "predictions", "config", "config_file", "presets"}
 WINGS = {"learning", "ensembling"}
 BELOW_SHELL = {*WORDS, *WINGS, "competition", "report", "pipeline"}
 
@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"errors"},
     "predictions": {"errors", "runs"},
     "config": {"errors", "runs"},
-    "presets": {"errors", "runs", "config"},
+    "config_file": {"errors", "config"},
+    "presets": {"errors"},
     "competition": WORDS,
     "learning": {*WORDS, "competition"},
     "ensembling": {*WORDS, "competition"},

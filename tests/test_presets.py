@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kaggle_salt.config import DEFAULT_PRESET, Config, load_config, preset_names, preset_path
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import check_trainable
@@ -20,6 +21,7 @@ from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.optim import make_optimizer
+from kaggle_salt.presets import DEFAULT_PRESET, preset_names, preset_path
 
 PRESETS = preset_names()
 SIDE, SIZE = 48, 64  # small, for time's sake; the presets' own sizes are checked once
@@ -101,7 +103,7 @@ def test_the_loss_of_every_stage_falls_on_one_batch(preset: str) -> None:
     tiles, masks = batch()
     for stage in config.stage:
         torch.manual_seed(0)
-        network = COMPUTE.place(build(config.model, config.input.channels))
+        network = COMPUTE.place(build(config.model, config.input.channel_count))
         framing = Framing((SIDE, SIDE), config.input, stage.shrink)
         optimizer = make_optimizer(stage.optimizer, network)
         loss = make_loss(stage.loss)
@@ -124,12 +126,12 @@ def test_its_weights_come_back_from_disk(preset: str, tmp_path: Path) -> None:
     framing = Framing((SIDE, SIDE), config.input)
     inputs = framing.prepare(batch()[0])
     torch.manual_seed(0)
-    network = COMPUTE.place(build(config.model, config.input.channels))
+    network = COMPUTE.place(build(config.model, config.input.channel_count))
     reestimate_batch_norm(network, [inputs], COMPUTE.forward)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "w.safetensors")
     torch.manual_seed(1)
-    other = COMPUTE.place(build(config.model, config.input.channels, pretrained=False)).eval()
+    other = COMPUTE.place(build(config.model, config.input.channel_count, pretrained=False)).eval()
     apply_weights(other, read_weights(tmp_path / "w.safetensors"), "w.safetensors")
     with torch.inference_mode():
         expected = COMPUTE.forward(network.eval(), inputs)

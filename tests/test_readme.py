@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from kaggle_salt.cli import app
-from kaggle_salt.config import load_config, preset_names, preset_path
+from kaggle_salt.config_file import load_config
+from kaggle_salt.presets import preset_names, preset_path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

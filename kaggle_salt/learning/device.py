@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,22 @@ class Compute:
         network.to(self.device)
         return network.to(memory_format=layout)
 
-    def forward(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Logits of framed inputs, in float32.
+    def outputs(self, network: nn.Module, inputs: Tensor) -> Outputs:
+        """What a network gives back, heads and all, in float32.
 
         Args:
             network: Placed with :meth:`place`.
             inputs: float32 ``[B, C, S, S]`` on the device.
-
-        Returns:
-            float32 ``[B, 1, S, S]``.
         """
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = network(inputs)
-        return logits.float()
+            given: Tensor | Outputs = network(inputs)
+        return (given if isinstance(given, Outputs) else Outputs(given)).float()
+
+    def forward(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """The final logits alone, float32 ``[B, 1, S, S]``; otherwise as :meth:`outputs`."""
+        return self.outputs(network, inputs).logits
 
 
 def choose_compute(

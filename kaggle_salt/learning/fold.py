@@ -63,9 +63,9 @@ def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: 
     Augmenter(config.augment.pipeline)
     shrinks = {1, *(stage.shrink for stage in config.stage)}
     sizes = {Framing(tile_shape, config.input, shrink).network_size for shrink in shrinks}
-    network = build(config.model, config.input.channels, pretrained=pretrained)
+    network = build(config.model, config.input.channel_count, pretrained=pretrained)
     for size in sorted(sizes):
-        check_size(network, config.input.channels, size)
+        check_size(network, config.input.channel_count, size)
 
 
 def train_fold(
@@ -91,7 +91,7 @@ def train_fold(
     """
     torch.manual_seed(fold_seed(config, folder.fold))
     fresh = not folder.checkpoint.exists()
-    network = build(config.model, config.input.channels, pretrained=fresh)
+    network = build(config.model, config.input.channel_count, pretrained=fresh)
     progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(folder.weights) as temporary:
@@ -150,7 +150,7 @@ def load_network(config: Config, folder: FoldFolder, compute: Compute) -> nn.Mod
             expected="the file whose hash stands in fold.json",
             next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
         )
-    network = build(config.model, config.input.channels, pretrained=False)
+    network = build(config.model, config.input.channel_count, pretrained=False)
     apply_weights(network, read_weights(folder.weights), str(folder.weights))
     return compute.place(network)
 

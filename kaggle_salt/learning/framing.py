@@ -81,16 +81,21 @@ class Framing:
             tiles: uint8 ``[B, H, W]``.
 
         Returns:
-            float32 ``[B, C, S, S]``, about zero mean and unit variance.
+            float32 ``[B, C, S, S]``: grey, about zero mean and unit variance; the same with the
+            statistics of ImageNet's three channels; or grey, the row's depth in the tile (0 at
+            the top, 1 at the bottom), and their product.
         """
         grey = tiles[:, None].float() / 255  # [B, 1, H, W]
-        if self.config.channels == 1:
-            mean, std = sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3
-            return self.frame((grey - mean) / std)
-        shape = (1, 3, 1, 1)
-        mean_map = torch.tensor(IMAGENET_MEAN, device=tiles.device).view(shape)
-        std_map = torch.tensor(IMAGENET_STD, device=tiles.device).view(shape)
-        return self.frame((grey - mean_map) / std_map)  # [B, 3, S, S]
+        if self.config.channels == "grey3":
+            mean = torch.tensor(IMAGENET_MEAN, device=tiles.device).view(1, 3, 1, 1)
+            std = torch.tensor(IMAGENET_STD, device=tiles.device).view(1, 3, 1, 1)
+            return self.frame((grey - mean) / std)  # [B, 3, S, S]
+        framed = self.frame((grey - sum(IMAGENET_MEAN) / 3) / (sum(IMAGENET_STD) / 3))
+        if self.config.channels == "grey":
+            return framed  # [B, 1, S, S]
+        depth = torch.linspace(0, 1, framed.shape[-2], device=tiles.device)
+        depth = depth[:, None].expand_as(framed)  # [B, 1, S, S]
+        return torch.cat([framed, depth, framed * depth], dim=1)
 
     def frame(self, maps: Tensor) -> Tensor:
         """Fit maps of tile size to the network.

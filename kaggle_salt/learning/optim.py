@@ -74,18 +74,19 @@ class Schedule:
     def _share(self, step: int) -> float:
         config = self.config
         progress = step / (self.epochs * self.steps_per_epoch)
+        if progress < config.warmup:
+            return 0.04 + 0.96 * progress / config.warmup
+        progress = (progress - config.warmup) / (1 - config.warmup)
         if config.name == "constant":
             return 1.0
         if config.name == "plateau":
             return self.state["share"]
+        if config.name == "poly":
+            return config.floor + (1 - config.floor) * (1 - progress) ** config.power
         if config.name == "cosine":
             return _cosine(progress, config.floor)
-        if config.name == "cosine-restarts":
-            cycle = config.cycle * self.steps_per_epoch
-            return _cosine(step % cycle / cycle, config.floor)
-        if progress < config.warmup:
-            return 0.04 + 0.96 * progress / config.warmup
-        return _cosine((progress - config.warmup) / (1 - config.warmup), config.floor)
+        cycle = config.cycle * self.steps_per_epoch
+        return _cosine(step % cycle / cycle, config.floor)
 
 
 def _cosine(progress: float, floor: float) -> float:

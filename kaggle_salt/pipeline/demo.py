@@ -14,12 +14,14 @@ from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.demo import HIDDEN_TEST_MASKS, write_demo_competition
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.png import read_grey, to_mask
-from kaggle_salt.config import Config, load_config, preset_path
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.presets import preset_path
 from kaggle_salt.report.grid import pick_tiles, prediction_grid
 from kaggle_salt.runs import RunFolder
 

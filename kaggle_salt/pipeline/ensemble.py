@@ -12,7 +12,8 @@ import numpy as np
 from kaggle_salt import predictions
 from kaggle_salt.competition.folds import read_folds
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config, load_config
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.blending import blend, common_ids, join
 from kaggle_salt.ensembling.histograms import TileHistograms
 from kaggle_salt.ensembling.thresholds import (

@@ -11,19 +11,14 @@ import pandas as pd
 
 from kaggle_salt.competition.folds import fold_rows, read_folds
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import (
-    DEFAULT_PRESET,
-    Config,
-    differences,
-    dump_config,
-    load_config,
-    preset_path,
-)
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import differences, dump_config, load_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.learning.training import TrainingTiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.presets import DEFAULT_PRESET, preset_path
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import (
     RunFolder,

@@ -95,7 +95,7 @@ def start(
 ) -> FoldTraining:
     """A training of fold 0 in ``folder``, seeded as a fold is."""
     torch.manual_seed(fold_seed(config, 0))
-    network = build(config.model, config.input.channels)
+    network = build(config.model, config.input.channel_count)
     return FoldTraining(
         config,
         network,

@@ -81,7 +81,7 @@ def test_a_place_in_the_tile_stays_in_its_place(mode: Literal["pad", "resize"]) 
 
 
 def test_grey_input_is_normalised_by_the_mean_of_imagenets_channels() -> None:
-    framing = Framing((2, 2), InputConfig(size=2, channels=1))
+    framing = Framing((2, 2), InputConfig(size=2, channels="grey"))
     prepared = framing.prepare(torch.tensor([[[0, 255], [255, 0]]], dtype=torch.uint8))
     low, high = -0.449 / 0.226, (1 - 0.449) / 0.226
     assert prepared.shape == (1, 1, 2, 2)
@@ -90,7 +90,7 @@ def test_grey_input_is_normalised_by_the_mean_of_imagenets_channels() -> None:
 
 
 def test_three_channels_are_normalised_one_by_one() -> None:
-    framing = Framing((2, 2), InputConfig(size=4, border="edge", channels=3))
+    framing = Framing((2, 2), InputConfig(size=4, border="edge", channels="grey3"))
     prepared = framing.prepare(torch.full((1, 2, 2), 255, dtype=torch.uint8))
     assert prepared.shape == (1, 3, 4, 4)
     for channel in range(3):

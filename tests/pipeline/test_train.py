@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kaggle_salt.config import Config, load_config
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.pipeline.train import choose_run, parse_folds, train
