@@ -13,13 +13,16 @@ from benchmarks.items import Measurement, Setting, Target, bare_over_ours, calls
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict
+from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import Schedule, make_optimizer
-from kaggle_salt.learning.training import FoldTraining, TrainingTiles
+from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import FoldFolder
 
@@ -101,13 +104,19 @@ class _Rehearsal:
         self.schedule = Schedule(
             self.stage.schedule, self.stage.optimizer.lr, self.stage.epochs, steps
         )
+        self.keeper = Keeper(self.stage, self.training.folder, {})
         self.batches = [
             (self.framing.prepare(images), masks[:, None]) for images, masks in self.training.loader
         ]
 
     def ours(self) -> None:
         loss = self.training._train_epoch(
-            self.stage, self.framing, self.loss, self.optimizer, self.schedule
+            self.stage,
+            self.framing,
+            self.loss,
+            self.optimizer,
+            self.schedule,
+            self.keeper,
         )
         row: dict[str, object] = {
             "epoch": 1, "stage": self.stage.name, "train_loss": loss, "val_loss": 0.0,
@@ -119,7 +128,7 @@ class _Rehearsal:
         self.network.train()
         for inputs, target in self.batches:
             logits = self.framing.unframe(self.compute.forward(self.network, inputs))
-            loss = self.loss(logits, target)
+            loss = self.loss(Outputs(logits), target)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -139,7 +148,7 @@ def _inference(setting: Setting, steps: int) -> Loops:
     out = np.empty_like(tiles)
 
     def ours() -> None:
-        predict(network, tiles, out, framing=framing, compute=compute, config=config.inference)
+        predict([network], tiles, out, framing=framing, compute=compute, config=config.inference)
 
     @torch.inference_mode()
     def bare() -> None:

@@ -110,7 +110,7 @@ class ScheduleConfig(Table):
 
     name: Literal["constant", "cosine", "cosine-restarts", "poly", "plateau"] = "cosine"
     floor: float = Field(default=0.01, ge=0, le=1)  #: lowest share (all but constant)
-    warmup: Share = 0.0  #: share of the stage spent rising; with cosine this is one-cycle
+    warmup: Share = 0.0  #: share of the first cycle spent rising; with cosine: one-cycle
     cycle: PositiveInt = 50  #: epochs of one cycle (cosine-restarts)
     power: PositiveFloat = 0.9  #: the exponent (poly)
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1  #: what a plateau multiplies the rate by

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -82,6 +82,14 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 over the hashes of several files; that of one file is its own."""
+    hashes = [file_hash(path) for path in paths]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def package_versions() -> dict[str, str]:
     """Installed version of each of :data:`RECORDED_PACKAGES`; a missing one is left out."""
     versions = {}
@@ -115,6 +123,16 @@ class FoldFolder:
     @property
     def weights(self) -> Path:
         return self.path / "weights.safetensors"
+
+    def snapshot(self, number: int) -> Path:
+        """Weights at the end of a cycle, counted from 1."""
+        return self.path / f"snapshot{number}.safetensors"
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The networks whose predictions are averaged: the snapshots, or the one file."""
+        snapshots = sorted(self.path.glob("snapshot*.safetensors"), key=_number)
+        return snapshots or [self.weights]
 
     @property
     def oof(self) -> Path:
@@ -179,6 +197,11 @@ class RunFolder:
         """Numbers of the folds that have a folder, even if their first epoch is still going on."""
         names = (child.name for child in self.path.glob("fold*") if child.is_dir())
         return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
+
+
+def _number(path: Path) -> int:
+    """The number in a file's name, for an order in which 10 comes after 9."""
+    return int("".join(filter(str.isdecimal, path.stem)) or 0)
 
 
 def open_run(runs: Path, name: str) -> RunFolder:

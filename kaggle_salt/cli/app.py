@@ -30,29 +30,37 @@ class _State:
     debug = False
 
 
-def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose errors end in plain words and the right exit code."""
+def command(
+    name: str, group: typer.Typer = app
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command of ``salt``, or of one of its groups, with :func:`guarded`."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except SaltError as error:
-                raise typer.Exit(_report(error)) from None
-            except BrokenPipeError:  # the reader of stdout has seen enough
-                raise
-            except OSError as error:
-                raise typer.Exit(_report(_file_trouble(error))) from None
-            except KeyboardInterrupt:
-                again = "; a half-trained fold goes on with --resume" if name == "train" else ""
-                _close_bar()
-                typer.echo(f"interrupted{again}", err=True)
-                raise typer.Exit(130) from None
-
-        return app.command(name)(guarded)
+        return group.command(name)(guarded(name, function))
 
     return register
+
+
+def guarded(name: str, function: Callable[P, None]) -> Callable[P, None]:
+    """A command whose errors end in plain words and the right exit code."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except SaltError as error:
+            raise typer.Exit(_report(error)) from None
+        except BrokenPipeError:  # the reader of stdout has seen enough
+            raise
+        except OSError as error:
+            raise typer.Exit(_report(_file_trouble(error))) from None
+        except KeyboardInterrupt:
+            again = "; a half-trained fold goes on with --resume" if name == "train" else ""
+            _close_bar()
+            typer.echo(f"interrupted{again}", err=True)
+            raise typer.Exit(130) from None
+
+    return run
 
 
 def _report(error: SaltError) -> int:

@@ -108,11 +108,14 @@ class ConsoleListener(Listener):
             self.console.print(Text("next: " + error.next_step))
 
 
-def results_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A plain table; every column but the first is right-aligned."""
+def results_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], texts: Sequence[str] = ()
+) -> Table:
+    """A plain table; every column but the first and the ``texts`` is right-aligned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for column in columns:
+        left = column in (columns[0], *texts)
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     return table

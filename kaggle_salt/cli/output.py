@@ -15,11 +15,13 @@ def emit(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table to stdout."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], texts: Sequence[str] = ()
+) -> None:
+    """Print a table to stdout; ``texts`` are columns of words, which are left-aligned."""
     from rich.console import Console
 
     from kaggle_salt.cli.console import results_table
 
     width = None if sys.stdout.isatty() else 120
-    Console(width=width, highlight=False).print(results_table(columns, rows))
+    Console(width=width, highlight=False).print(results_table(columns, rows, texts))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +25,10 @@ from kaggle_salt.cli.options import (
 from kaggle_salt.cli.output import emit, print_table
 from kaggle_salt.errors import ConfigError
 
+if TYPE_CHECKING:
+    from kaggle_salt.ensembling.weight_search import WeightSearch
+    from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
+
 
 @command("train")
 def train(
@@ -34,9 +40,13 @@ def train(
         list[str] | None, typer.Option("--set", help="KEY=VALUE, as in stage.bce.epochs=3.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with half-trained folds.")
-    ] = False,
+    pseudo: Annotated[
+        Path | None, typer.Option(help="Pseudo-labels to train on: CSV of salt pseudo-label.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="2: train RUN-1 so, then RUN-2 on the labels of RUN-1.")
+    ] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with half-done folds.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train these folds anew.")] = False,
     data: Data = DATA,
     runs: Runs = RUNS,
@@ -47,30 +57,38 @@ def train(
     """Train folds of a run: BCE, then Lovász fine-tuning, then weight averaging.
 
     Example: `salt train --preset quick --fold all --resume`
+
+    With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
     """
     from dataclasses import asdict
 
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.train import choose_run
-    from kaggle_salt.pipeline.train import train as train_folds
+    from kaggle_salt.pipeline.choose import choose_run
+    from kaggle_salt.pipeline.rounds import train_rounds
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
-    overrides = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
     folder, configuration = choose_run(
-        workspace, run=run, preset=preset, config_file=config, overrides=tuple(overrides)
-    )
-    summaries = train_folds(
-        workspace, folder, configuration, folds=fold, device=device, resume=resume,
-        overwrite=overwrite, listener=ConsoleListener(),
+        workspace, run=run, preset=preset, config_file=config,
+        overrides=(*(set_ or []), *_overrides(seed, pseudo)),
+    )  # fmt: skip
+    summaries = train_rounds(
+        workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
+        resume=resume, overwrite=overwrite, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
         emit([asdict(summary) for summary in summaries])
         return
-    columns = ["fold", "tiles", "epochs", "minutes", "score at .5 with TTA"]
-    rows: list[list[object]] = [
+    print_table(["fold", "tiles", "epochs", "minutes", "score at .5 with TTA"], [
         [s.fold, s.tiles, s.epochs, f"{s.seconds / 60:.1f}", s.score] for s in summaries
-    ]
-    print_table(columns, rows)
+    ])  # fmt: skip
+
+
+def _overrides(seed: int | None, pseudo: Path | None) -> Iterator[str]:
+    """The options that stand for a key, as ``KEY=VALUE``."""
+    if seed is not None:
+        yield f"training.seed={seed}"
+    if pseudo is not None:
+        yield f"pseudo.file={json.dumps(str(pseudo), ensure_ascii=False)}"
 
 
 @command("ensemble")
@@ -80,7 +98,11 @@ def ensemble(
         typer.Argument(metavar="[RUN]...", help="Runs; else the one trained last."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble; else the runs'.")] = None,
-    weights: Annotated[str, typer.Option(help="equal, or one number a run, as in 2,1.")] = "equal",
+    weights: Annotated[
+        str, typer.Option(help="equal, or one number a run, as in 2,1, or search: hill climbing.")
+    ] = "equal",
+    how: Annotated[str, typer.Option(help="mean, logits or vote: what is averaged.")] = "mean",
+    steps: Annotated[int, typer.Option(min=1, help="Runs a search takes, with repetition.")] = 30,
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")
     ] = False,
@@ -92,7 +114,7 @@ def ensemble(
 ) -> None:
     """Average folds and runs, choose the threshold out of fold, predict the test tiles.
 
-    Example: `salt ensemble quick resnet34 --weights 1,2`
+    Example: `salt ensemble quick resnet34 --weights search`
     """
     from dataclasses import asdict
 
@@ -101,22 +123,29 @@ def ensemble(
 
     report = make_ensemble(
         workspace_of(data=data, runs=runs, folds=folds), runs_ or [], name=name,
-        weights=_parse_weights(weights), require_all=require_all, device=device,
-        listener=ConsoleListener(),
+        weights=_parse_weights(weights), how=how, steps=steps, require_all=require_all,
+        device=device, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
         emit(asdict(report))
         return
+    _print_ensemble(report)
+
+
+def _print_ensemble(report: EnsembleReport) -> None:
     decision, honest = report.decision, report.honest
     columns = ["out of fold", "tiles", "at .5", "95 % interval", "at the decision"]
     print_table(columns, [
         [row.name, row.tiles, row.at_half, _interval(row.interval), row.at_decision]
         for row in report.rows
     ])  # fmt: skip
+    if report.search:
+        _print_search(report.search)
+    chosen = "weights and decision" if report.search else "the decision"
     typer.echo(
         f"decision: threshold {decision.threshold:.4f}, minimum area {decision.min_area} px\n"
         f"score to quote: {honest.score:.4f} {_interval(honest.interval)}, "
-        "the decision chosen on the other tiles each time\n"
+        f"{chosen} chosen on the other tiles each time\n"
         f"{report.test_tiles} test tiles predicted; curve: {report.folder}/threshold-curve.png"
     )
 
@@ -125,15 +154,32 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
-def _parse_weights(text: str) -> list[float] | None:
+def _print_search(search: WeightSearch) -> None:
+    """What each run adds to the blend, and the way to its weights."""
+    columns = ["run", "alone", "weight", "without it the blend loses", "95 % interval"]
+    print_table(columns, [
+        [one.member, one.alone, f"{one.weight:.3f}", f"{one.loss:+.4f}", _interval(one.interval)]
+        for one in search.contributions
+    ])  # fmt: skip
+    path = ", ".join(f"{step.member} {step.score:.4f}" for step in search.climb.path)
+    typer.echo(
+        f"runs taken, with the score on the tiles that chose: {path}\n"
+        f"equal weights: {search.equal.score:.4f} {_interval(search.equal.interval)}, "
+        "the decision chosen on the other tiles each time"
+    )
+
+
+def _parse_weights(text: str) -> Weights:
     if text == "equal":
         return None
+    if text == "search":
+        return "search"
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(
             f"--weights {text}",
-            expected="equal, or one number a run, as in 2,1",
+            expected="equal, search, or one number a run, as in 2,1",
             next_step="--weights 2,1 or --weights equal",
         ) from None
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_salt.ensembling.averages import require_average, to_levels, worth
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions, create, load, release
 
-#: Weights are taken as whole parts of this. A sum of integers does not depend on the order of
-#: the members, and 255 * 2 * 2**20 leaves a factor of eight to the end of 32 bits.
+#: Weights that are not whole numbers are taken as whole parts of this.
 _WEIGHT_UNITS = 2**20
 
-#: Pixels averaged at once: 8 MB of 32-bit sums.
-_CHUNK_PIXELS = 2**21
+#: Pixels averaged at once: their sums (8 bytes each) stay in the processor's cache.
+_CHUNK_PIXELS = 2**16
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
@@ -64,32 +64,33 @@ def blend(
     members: Sequence[Predictions],
     *,
     weights: Sequence[float] | None = None,
+    how: str = "mean",
     ids: Sequence[str] | None = None,
     stem: Path | None = None,
 ) -> Predictions:
-    """Weighted mean of the members' probabilities, tile by tile.
+    """Weighted average of the members, tile by tile.
 
-    The tiles go through in chunks, so that little more than the result has to fit into memory,
-    and with ``stem`` not even that. The mean is computed in integers and rounded to the nearest
-    stored level, halves upwards: the error is half a level (1/510) at most, and the order
-    of the members does not matter. Weights are taken to a millionth of their sum.
+    The tiles go through in chunks: with ``stem`` not even the result has to fit into memory.
+    Sums are of integers: the order of the members does not matter, and a mean is half a level
+    (1/510) off at most. Whole weights are exact, others are good to a millionth of their sum.
 
     Args:
         members: Predictions of tiles of one size; may be memory-mapped.
         weights: One positive number for each member, of any sum; equal by default.
+        how: What is averaged, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
         ids: Tiles to blend, in this order, such as :func:`common_ids`. By default those of the
             first member, and then every member must hold exactly these.
-        stem: Where to write the result (see :mod:`kaggle_salt.predictions`); by default it
-            stays in memory.
+        stem: Where to write the result; by default it stays in memory.
 
     Returns:
-        The blend, memory-mapped where ``stem`` is given; the manifest holds the members'
-        manifests and the weights, which sum to 1.
+        The blend, memory-mapped where ``stem`` is given; its manifest holds the members', the
+        average and the weights, which sum to 1.
 
     Raises:
-        ConfigError: The weights are not one positive number for each member.
+        ConfigError: Not one positive weight for each member, or no such average.
         DataError: There is no member, tile sizes differ, or a member lacks a tile.
     """
+    require_average(how)
     size = _check_sizes(members)
     units = _weight_units(weights, len(members))
     tiles = members[0].ids if ids is None else tuple(ids)
@@ -99,38 +100,39 @@ def blend(
     ]
     manifest = {
         "members": [dict(member.manifest) for member in members],
+        "how": how,
         "weights": [unit / sum(units) for unit in units],
     }
     if stem is None:
         out = np.empty((len(tiles), *size), dtype=np.uint8)
-        _fill_with_mean(out, members, rows, units)
+        _fill(out, members, rows, units, how)
         return Predictions(tiles, out, manifest)
     with create(stem, tiles, size, manifest) as out:
-        _fill_with_mean(out, members, rows, units)
+        _fill(out, members, rows, units, how)
     return load(stem)
 
 
-def _fill_with_mean(
+def _fill(
     out: NDArray[np.uint8],
     members: Sequence[Predictions],
     rows: Sequence[NDArray[np.int64]],
     units: Sequence[int],
+    how: str,
 ) -> None:
-    """Write the weighted mean of ``members[m].probabilities[rows[m]]`` into ``out``."""
-    divisor = np.uint32(2 * sum(units))
+    """Write the weighted average of ``members[m].probabilities[rows[m]]`` into ``out``."""
     step = max(1, _CHUNK_PIXELS // math.prod(out.shape[1:]))
     for start in range(0, len(out), step):
         chunk = slice(start, start + step)
-        total = np.full(out[chunk].shape, sum(units), dtype=np.uint32)  # half of the divisor
+        total = np.zeros(out[chunk].shape, dtype=np.uint64)
         for member, member_rows, unit in zip(members, rows, units, strict=True):
-            total += member.probabilities[member_rows[chunk]] * np.uint32(2 * unit)
+            total += worth(member.probabilities[member_rows[chunk]], how) * np.uint64(unit)
             release(member.probabilities)
-        out[chunk] = total // divisor
+        out[chunk] = to_levels(total, sum(units), how)
         release(out)
 
 
 def _weight_units(weights: Sequence[float] | None, members: int) -> list[int]:
-    """Whole parts for each member, about ``_WEIGHT_UNITS`` in sum."""
+    """A whole number for each member; fractions become parts of ``_WEIGHT_UNITS``."""
     if weights is None:
         return [1] * members
     wrong = [weight for weight in weights if not (math.isfinite(weight) and weight > 0)]
@@ -139,6 +141,8 @@ def _weight_units(weights: Sequence[float] | None, members: int) -> list[int]:
             f"weights {', '.join(map(str, weights))} for {members} members",
             expected="one positive number for each member",
         )
+    if all(float(weight).is_integer() for weight in weights) and sum(weights) <= _WEIGHT_UNITS:
+        return [int(weight) for weight in weights]
     relative = [weight / max(weights) for weight in weights]  # a sum of large ones may overflow
     total = math.fsum(relative)
     return [round(weight / total * _WEIGHT_UNITS) for weight in relative]

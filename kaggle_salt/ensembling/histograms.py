@@ -17,8 +17,9 @@ from kaggle_salt.competition.decision import LEVELS
 from kaggle_salt.competition.metric import scores_from_counts
 from kaggle_salt.errors import DataError
 
-#: Pixels counted at once: their bin numbers (8 bytes each) stay in the processor's cache.
-_CHUNK_PIXELS = 2**18
+#: Pixels counted at once: their bin numbers (8 bytes each) stay in the processor's cache, and
+#: in memory that is used again. From 2 MB on the system hands out fresh pages: 3 times the time.
+_CHUNK_PIXELS = 2**16
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit
     Raises:
         DataError: There are fewer than two tiles, or not one part number for each.
     """
-    numbers = _parts(np.asarray(parts), len(histograms))
+    numbers = cross_fit_parts(parts, len(histograms))
     scores = np.empty(len(histograms))
     decisions = {}
     for part in np.unique(numbers).tolist():
@@ -135,6 +135,29 @@ def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit
         scores[held_out] = tile_scores(histograms.take(held_out), decision.level, decision.min_area)
         decisions[part] = decision
     return CrossFit(float(scores.mean()), bootstrap_interval(scores), decisions)
+
+
+def cross_fit_parts(parts: ArrayLike, tiles: int) -> NDArray[np.integer]:
+    """The parts to cross-fit on: those given, or random ones where they are all the same.
+
+    Args:
+        parts: int ``[N]``, the fold of each tile.
+        tiles: N.
+
+    Returns:
+        int ``[N]``, at least two different numbers; the same at every call.
+
+    Raises:
+        DataError: There are fewer than two tiles, or not one part number for each.
+    """
+    numbers = np.asarray(parts)
+    if numbers.shape != (tiles,) or not np.issubdtype(numbers.dtype, np.integer):
+        raise DataError(f"parts: {numbers.dtype} {list(numbers.shape)}", expected=f"int [{tiles}]")
+    if tiles < 2:
+        raise DataError(f"{tiles} tiles cannot be cross-fitted", expected="at least two tiles")
+    if np.unique(numbers).size > 1:
+        return numbers
+    return np.random.default_rng(0).permutation(np.arange(tiles) % RANDOM_PARTS)
 
 
 def curve(histograms: TileHistograms, min_area: int = 0) -> pd.DataFrame:
@@ -235,14 +258,3 @@ def _all_totals(
 def _blank_tenths(histograms: TileHistograms) -> NDArray[np.int8]:
     """Ten times the score of an empty prediction for each tile, int8 ``[N]``."""
     return np.where(histograms.truth_area == 0, 10, 0).astype(np.int8)
-
-
-def _parts(parts: NDArray[np.integer], tiles: int) -> NDArray[np.integer]:
-    """The parts to cross-fit on: those given, or random ones where they are all the same."""
-    if parts.shape != (tiles,) or not np.issubdtype(parts.dtype, np.integer):
-        raise DataError(f"parts: {parts.dtype} {list(parts.shape)}", expected=f"int [{tiles}]")
-    if tiles < 2:
-        raise DataError(f"{tiles} tiles cannot be cross-fitted", expected="at least two tiles")
-    if np.unique(parts).size > 1:
-        return parts
-    return np.random.default_rng(0).permutation(np.arange(tiles) % RANDOM_PARTS)

@@ -1,37 +1,44 @@
-"""Stochastic weight averaging: an equal mean of weights, and batch-norm statistics to match.
-
-Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
-UAI 2018.
-"""
+"""Averages of weights over a training, and batch-norm statistics to match."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Running equal mean of a network's parameters.
+    """Running average of a network's parameters: equal (SWA), or exponential (EMA).
 
     Buffers (batch-norm statistics) are not averaged: after :meth:`apply` they belong to none of
     the averaged networks and must be estimated anew, see :func:`reestimate_batch_norm`.
+
+    Args:
+        decay: What an update leaves of the average before it. At 1 all updates weigh the same;
+            below 1 they do until ``1 / count`` has fallen to ``1 - decay``, so that the first
+            weights, still untrained, are soon forgotten.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
+    UAI 2018.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decay: float = 1.0) -> None:
+        self.decay = decay
         self.count = 0
         self.mean: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take the network's present parameters into the mean."""
+        """Take the network's present parameters into the average."""
         self.count += 1
+        rate = max(1 / self.count, 1 - self.decay)
         for name, parameter in network.named_parameters():
             if self.count == 1:
                 self.mean[name] = parameter.detach().clone()
             else:
-                self.mean[name].lerp_(parameter, 1 / self.count)
+                self.mean[name].lerp_(parameter, rate)
 
     @torch.no_grad()
     def apply(self, network: nn.Module) -> None:
@@ -39,14 +46,11 @@ class WeightAverage:
         for name, parameter in network.named_parameters():
             parameter.copy_(self.mean[name])
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "mean": self.mean}
 
-    def load_state_dict(self, state: dict[str, object], device: torch.device) -> None:
-        self.count = int(str(state["count"]))
-        mean = state["mean"]
-        assert isinstance(mean, dict)
-        self.mean = {name: tensor.to(device) for name, tensor in mean.items()}
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count, self.mean = state["count"], state["mean"]
 
 
 @torch.no_grad()

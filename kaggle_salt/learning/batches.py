@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +16,34 @@ from kaggle_salt.learning.augment import Augmenter
 
 #: A sample is asked for by (epoch, row): the epoch is part of its seed.
 Key = tuple[int, int]
+
+
+def _no_rows() -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TrainingTiles:
+    """Tiles with masks, and which of them train and which validate.
+
+    Args:
+        images: uint8 ``[N, H, W]``.
+        masks: bool ``[N, H, W]``.
+        train_rows: Rows that are trained on.
+        validation_rows: Rows that are only looked at.
+        pseudo_rows: Rows whose masks are pseudo-labels; trained on by the stages that want them.
+    """
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64]
+    pseudo_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        height, width = self.images.shape[1:]
+        return height, width
 
 
 class TileDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -51,22 +81,63 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
 class EpochSampler(Sampler[list[Key]]):
     """Batches of one epoch, in an order drawn from (seed, epoch); the short rest is dropped.
 
-    Set :attr:`epoch` before iterating. With fewer rows than a batch there is one short batch.
+    An epoch is one pass over the training rows. Pseudo-labelled tiles come on top, drawn afresh
+    in each epoch; an epoch of pseudo-labelled tiles alone has as many batches as one of the
+    training rows. Set :attr:`epoch` before iterating, and call :meth:`choose` before a stage.
+    With fewer rows than a batch there is one short batch.
+
+    Args:
+        rows: Rows with true masks.
+        batch_size: Tiles of a batch.
+        seed: Seed of the fold.
+        pseudo_rows: Rows with pseudo-labels.
     """
 
-    def __init__(self, rows: NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        pseudo_rows: NDArray[np.int64] | None = None,
+    ) -> None:
         self.rows = rows
+        self.pseudo_rows = _no_rows() if pseudo_rows is None else pseudo_rows
         self.batch_size = min(batch_size, len(rows))
         self.seed = seed
         self.epoch = 0
+        self.pseudo_per_batch = 0
+
+    def choose(self, kind: Literal["masks", "pseudo", "mixed"], pseudo_share: float) -> None:
+        """Say which tiles the coming epochs hold.
+
+        Args:
+            kind: Tiles with true masks, pseudo-labelled ones, or (if there are any) both.
+            pseudo_share: Share of pseudo-labelled tiles in a mixed batch, rounded to whole
+                tiles; one tile with a true mask remains.
+        """
+        mixed = min(round(pseudo_share * self.batch_size), self.batch_size - 1)
+        per_batch = {"masks": 0, "pseudo": self.batch_size, "mixed": mixed}[kind]
+        self.pseudo_per_batch = per_batch if len(self.pseudo_rows) else 0
 
     def __len__(self) -> int:
-        return len(self.rows) // self.batch_size
+        return len(self.rows) // (self._own_per_batch or self.batch_size)
+
+    @property
+    def _own_per_batch(self) -> int:
+        return self.batch_size - self.pseudo_per_batch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        own = rng.permutation(self.rows)
+        pseudo = rng.permutation(self.pseudo_rows)
+        pseudo = np.resize(pseudo, len(self) * self.pseudo_per_batch)  # around again if too few
         for number in range(len(self)):
-            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            batch = np.concatenate(
+                [
+                    own[number * self._own_per_batch :][: self._own_per_batch],
+                    pseudo[number * self.pseudo_per_batch :][: self.pseudo_per_batch],
+                ]
+            )
             yield [(self.epoch, int(row)) for row in batch]
 
 

@@ -29,9 +29,24 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_cost: float = float("inf")
     bad_epochs: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
     schedule: dict[str, float] = field(default_factory=dict)
-    average: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def judge(self, cost: float) -> bool:
+        """Take note of an epoch's cost (lower is better); whether it was never as low."""
+        improved = cost < self.best_cost
+        if improved:
+            self.best_cost, self.bad_epochs = cost, 0
+        else:
+            self.bad_epochs += 1
+        return improved
+
+    def next_stage(self) -> None:
+        """Leave the stage behind, and forget what only it needed."""
+        self.stage += 1
+        self.stage_epoch = 0
+        self.best_cost, self.bad_epochs = float("inf"), 0
+        self.schedule, self.kept = {}, {}
 
 
 def save_checkpoint(

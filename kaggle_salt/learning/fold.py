@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -16,13 +15,15 @@ from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
 from kaggle_salt.errors import DataError, TrainingError
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import Progress, predict
+from kaggle_salt.learning.keeping import save_weights
 from kaggle_salt.learning.networks import build, check_size
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
-from kaggle_salt.learning.training import FoldTraining, TrainingTiles, Watcher, fold_seed
-from kaggle_salt.runs import FoldFolder, atomic_path, file_hash, read_json, write_json
+from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
+from kaggle_salt.runs import FoldFolder, files_hash, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,15 @@ def train_fold(
     fresh = not folder.checkpoint.exists()
     network = build(config.model, config.input.channel_count, pretrained=fresh)
     progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
-    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(folder.weights) as temporary:
-        safetensors.torch.save_file(state, temporary)
-    weights_hash = file_hash(folder.weights)
+    if config.stage[-1].keep != "snapshots":
+        save_weights(network, folder.weights)
+    weights_hash = files_hash(folder.weight_files)
+    networks = _read_networks(config, folder, compute)
     rows = tiles.validation_rows
     oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
     framing = Framing(tiles.tile_shape, config.input)
     predict(
-        network, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
+        networks, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
     )
     manifest = {"kind": "out-of-fold", "fold": folder.fold, "weights_hash": weights_hash}
     oof_ids = tuple(ids[row] for row in rows)
@@ -136,23 +137,31 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
         ) from error
 
 
-def load_network(config: Config, folder: FoldFolder, compute: Compute) -> nn.Module:
-    """Build the network of a finished fold with its weights; nothing is downloaded.
+def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[nn.Module]:
+    """Build the networks of a finished fold: one, or its snapshots; nothing is downloaded.
 
     Raises:
-        TrainingError: The weights file is not the one that the fold wrote.
+        TrainingError: The weights are not those that the fold wrote.
         ConfigError: The weights do not fit the run's configuration.
     """
-    summary = read_summary(folder)
-    if not folder.weights.is_file() or file_hash(folder.weights) != summary.weights_hash:
+    files = folder.weight_files
+    there = all(path.is_file() for path in files)
+    if not there or files_hash(files) != read_summary(folder).weights_hash:
         raise TrainingError(
-            f"{folder.weights} is gone or has changed since the fold was trained",
-            expected="the file whose hash stands in fold.json",
+            f"{files[0]} is gone or has changed since the fold was trained",
+            expected="the weights whose hash stands in fold.json",
             next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
         )
-    network = build(config.model, config.input.channel_count, pretrained=False)
-    apply_weights(network, read_weights(folder.weights), str(folder.weights))
-    return compute.place(network)
+    return _read_networks(config, folder, compute)
+
+
+def _read_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[nn.Module]:
+    networks = []
+    for path in folder.weight_files:
+        network = build(config.model, config.input.channel_count, pretrained=False)
+        apply_weights(network, read_weights(path), str(path))
+        networks.append(compute.place(network))
+    return networks
 
 
 def predict_test(
@@ -186,6 +195,7 @@ def predict_test(
         "fold": folder.fold,
         "weights_hash": read_summary(folder).weights_hash,
         "data_hash": data_hash,
+        "input": config.input.model_dump(),
         "tta": config.inference.tta,
         "bf16": compute.bf16,
     }
@@ -193,12 +203,12 @@ def predict_test(
         cached = predictions.load(folder.test)
         if dict(cached.manifest) == manifest and list(cached.ids) == list(ids):
             return cached
-    network = load_network(config, folder, compute)
+    networks = load_networks(config, folder, compute)
     height, width = tiles.shape[1:]
     framing = Framing((height, width), config.input)
     with predictions.create(folder.test, ids, (height, width), manifest) as out:
         predict(
-            network, tiles, out,
+            networks, tiles, out,
             framing=framing, compute=compute, config=config.inference, progress=progress,
         )  # fmt: skip
     return predictions.load(folder.test)

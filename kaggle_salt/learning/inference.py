@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 
 def predict(
-    network: nn.Module,
+    networks: Sequence[nn.Module],
     tiles: NDArray[np.uint8],
     out: NDArray[np.uint8],
     *,
@@ -29,12 +29,13 @@ def predict(
 ) -> None:
     """Write the salt probability of every pixel.
 
-    With ``tta = flip`` the probability is the mean over the tile and its left-right mirror
-    image. Only one batch is in memory at a time, so that ``tiles`` and ``out`` may both be
-    memory-mapped.
+    It is the mean over the networks and, with ``tta = flip``, over the tile and its left-right
+    mirror image. Only one batch is in memory at a time, so that ``tiles`` and ``out`` may both
+    be memory-mapped.
 
     Args:
-        network: Placed on ``compute``; set to eval mode.
+        networks: Placed on ``compute``; set to eval mode. More than one are the snapshots of a
+            training.
         tiles: uint8 ``[N, H, W]``.
         out: uint8 ``[N, H, W]``, filled with round(255 p).
         framing: How tiles fit the network.
@@ -42,9 +43,11 @@ def predict(
         config: TTA and batch size.
         progress: Called with (tiles done, tiles in all) after each batch.
     """
-    network.eval()
+    for network in networks:
+        network.eval()
     for start, batch in _batches(tiles, config.batch_size, compute.device):
-        probabilities = tile_probabilities(network, batch, framing, compute, config.tta)
+        views = [tile_probabilities(n, batch, framing, compute, config.tta) for n in networks]
+        probabilities = torch.stack(views).mean(dim=0)
         quantised = (probabilities * 255).round().to(torch.uint8)
         out[start : start + len(batch)] = quantised.cpu().numpy()
         release(tiles)

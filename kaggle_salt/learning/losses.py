@@ -1,8 +1,13 @@
-"""Losses on logits, batched and in float32: binary cross-entropy and the Lovász hinge."""
+"""Losses on logits, batched and in float32: cross-entropy, Dice, focal, the Lovász hinge.
+
+Each is computed tile by tile, ``[B]``, before it is averaged: a mean over the tiles that have
+salt is then a product with a mask, for which no GPU has to wait.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,22 +15,72 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kaggle_salt.config import LossConfig
+from kaggle_salt.learning.outputs import Outputs
 
-#: A training loss: logits ``[B, 1, H, W]`` and target ``[B, 1, H, W]`` to a scalar.
-Loss = Callable[[Tensor, Tensor], Tensor]
+#: A training loss: a network's outputs and the target ``[B, 1, H, W]`` to a scalar.
+Loss = Callable[[Outputs, Tensor], Tensor]
+
+Phi = Literal["relu", "elu"]
+
+#: Logits and target ``[B, ...]`` to the loss of every tile, float32 ``[B]``.
+_PerTile = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_loss(config: LossConfig) -> Loss:
-    """The loss that a stage's ``[stage.loss]`` table describes."""
+    """The loss that a stage's ``[stage.loss]`` table describes.
 
-    def lovasz(logits: Tensor, target: Tensor) -> Tensor:
-        return lovasz_hinge(logits, target, phi=config.phi, symmetric=config.symmetric)
+    With L the loss called ``config.name`` ("a+b" is the mean of both) and L+ its mean over the
+    tiles that have salt (0 if none has)::
 
-    def both(logits: Tensor, target: Tensor) -> Tensor:
-        return 0.5 * (binary_cross_entropy(logits, target) + lovasz(logits, target))
+        L(logits) + side_weight * (sum of L+(side) over the side outputs)
+                  + nonempty_weight * L+(nonempty)
+                  + empty_weight * BCE(has_salt, whether the tile has salt)
 
-    losses = {"bce": binary_cross_entropy, "lovasz": lovasz, "bce+lovasz": both}
-    return losses[config.name]
+    The first term is L+ too with ``ignore_empty``. What a network has no head for falls away;
+    in evaluation mode all but the first term do.
+
+    Two of the competition's best losses are settings of this formula, both with the symmetric
+    Lovász hinge (phi = elu) as L:
+
+    * 4th place (SeuTao): L(logits) + .5 L+(nonempty) + .05 BCE, no side outputs.
+    * 9th place (tugstugi/pytorch-saltnet): L(logits) + .1 sum of L+(side) + .05 BCE, no branch
+      for tiles with salt.
+
+    Args:
+        config: The table. Its weights default to those above.
+
+    Returns:
+        A function of outputs, with maps of logits float ``[B, 1, H, W]``, and of the target,
+        bool or 0/1 of the same shape, to a scalar float32.
+    """
+    per_tile = _named(config)
+
+    def loss(outputs: Outputs, target: Tensor) -> Tensor:
+        has_salt = target.flatten(1).any(dim=1)  # [B]
+        final = per_tile(outputs.logits, target)  # [B]
+        total = _mean_where(has_salt, final) if config.ignore_empty else final.mean()
+        for side in outputs.sides:
+            total = total + config.side_weight * _mean_where(has_salt, per_tile(side, target))
+        if outputs.nonempty is not None:
+            nonempty = per_tile(outputs.nonempty, target)  # [B]
+            total = total + config.nonempty_weight * _mean_where(has_salt, nonempty)
+        if outputs.has_salt is not None:
+            empty = binary_cross_entropy(outputs.has_salt[:, None], has_salt[:, None])
+            total = total + config.empty_weight * empty
+        return total
+
+    return loss
+
+
+def _named(config: LossConfig) -> _PerTile:
+    losses: dict[str, _PerTile] = {
+        "bce": _cross_entropy,
+        "dice": _dice,
+        "focal": partial(_focal, gamma=config.gamma),
+        "lovasz": partial(_lovasz, phi=config.phi, symmetric=config.symmetric),
+    }
+    parts = [losses[name] for name in config.name.split("+")]
+    return lambda f, y: torch.stack([part(f, y) for part in parts]).mean(dim=0)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -38,14 +93,50 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar float32.
     """
-    return F.binary_cross_entropy_with_logits(logits.float(), target.float())
+    return _cross_entropy(logits, target).mean()
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice loss, per tile, averaged over tiles.
+
+    With p = sigmoid(f) it is 1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1). The ones keep it
+    defined on an empty tile, where it falls with sum(p).
+
+    Args:
+        logits: float ``[B, ...]``, any float type; everything behind B is one tile.
+        target: bool or 0/1 of the same shape.
+
+    Returns:
+        Scalar float32 in [0, 1).
+
+    Source: Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, there with squares in the denominator.
+    """
+    return _dice(logits, target).mean()
+
+
+def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Cross-entropy that counts easy pixels less: mean over all pixels of -(1 - p)^gamma log p.
+
+    p is the probability given to the pixel's right class; the two classes weigh the same.
+
+    Args:
+        logits: float ``[B, ...]``, any float type.
+        target: bool or 0/1 of the same shape.
+        gamma: How little easy pixels count; 0 is plain cross-entropy.
+
+    Returns:
+        Scalar float32.
+
+    Source: Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", ICCV 2017.
+    """
+    return _focal(logits, target, gamma).mean()
 
 
 def lovasz_hinge(
     logits: Tensor,
     target: Tensor,
     *,
-    phi: Literal["relu", "elu"] = "relu",
+    phi: Phi = "relu",
     symmetric: bool = False,
     ignore_empty: bool = False,
 ) -> Tensor:
@@ -56,8 +147,7 @@ def lovasz_hinge(
     counted as wrong one after another: loss = sum of phi(m) g.
 
     Args:
-        logits: float ``[B, ...]``; everything behind B is one tile. Computed in float32,
-            under autocast as well.
+        logits: float ``[B, ...]``, any float type; everything behind B is one tile.
         target: bool or 0/1 of the same shape.
         phi: ``relu`` is the paper's; ``elu`` means elu(m) + 1, which keeps a gradient for
             pixels beyond the margin.
@@ -70,22 +160,48 @@ def lovasz_hinge(
 
     Source: Berman, Rannen Triki, Blaschko, "The Lovász-Softmax loss", CVPR 2018, algorithm 1.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        scores = logits.flatten(1).float()  # [B, P]
-        labels = target.flatten(1).to(scores.dtype)  # [B, P]
-        per_tile = _lovasz_per_tile(scores, labels, phi)  # [B]
-        if symmetric:
-            per_tile = 0.5 * (per_tile + _lovasz_per_tile(-scores, 1 - labels, phi))
-        if not ignore_empty:
-            return per_tile.mean()
-        has_salt = labels.amax(dim=1)  # [B]
-        return (per_tile * has_salt).sum() / has_salt.sum().clamp(min=1)
+    per_tile = _lovasz(logits, target, phi, symmetric)  # [B]
+    if not ignore_empty:
+        return per_tile.mean()
+    return _mean_where(target.flatten(1).any(dim=1), per_tile)
 
 
-def _lovasz_per_tile(scores: Tensor, labels: Tensor, phi: str) -> Tensor:
-    margins = 1 - scores * (2 * labels - 1)  # [B, P]
-    margins, order = margins.sort(dim=1, descending=True)
-    weights = _jaccard_increments(labels.gather(1, order))
+def _mean_where(chosen: Tensor, per_tile: Tensor) -> Tensor:
+    """Mean of ``per_tile [B]`` over the tiles ``chosen``, bool ``[B]``; 0 if there is none."""
+    return (per_tile * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def _flat(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float32 ``[B, P]``."""
+    return logits.flatten(1).float(), target.flatten(1).float()
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    f, y = _flat(logits, target)  # [B, P]
+    return F.binary_cross_entropy_with_logits(f, y, reduction="none").mean(dim=1)
+
+
+def _dice(logits: Tensor, target: Tensor) -> Tensor:
+    f, y = _flat(logits, target)  # [B, P]
+    p = f.sigmoid()
+    return 1 - (2 * (p * y).sum(dim=1) + 1) / (p.sum(dim=1) + y.sum(dim=1) + 1)
+
+
+def _focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    f, y = _flat(logits, target)  # [B, P]
+    margin = f * (2 * y - 1)
+    # (1 - p)^gamma through its logarithm: as a power it has no gradient where 1 - p rounds to 0
+    factor = (gamma * F.logsigmoid(-margin)).exp()
+    return -(factor * F.logsigmoid(margin)).mean(dim=1)
+
+
+def _lovasz(logits: Tensor, target: Tensor, phi: Phi, symmetric: bool) -> Tensor:
+    f, y = _flat(logits, target)  # [B, P]
+    margins, order = (1 - f * (2 * y - 1)).sort(dim=1, descending=True)
+    labels = y.gather(1, order)
+    weights = _jaccard_increments(labels)
+    if symmetric:  # (-f, 1 - y) has the same margins, and so the same order
+        weights = 0.5 * (weights + _jaccard_increments(1 - labels))
     outer = F.elu(margins) + 1 if phi == "elu" else F.relu(margins)
     return (outer * weights).sum(dim=1)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from kaggle_salt.config import OptimizerConfig, ScheduleConfig
+
+#: Share of the highest rate at which a warm-up begins; a 25th is one-cycle's usual start.
+WARMUP_START = 0.04
 
 
 def make_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
@@ -17,7 +21,13 @@ def make_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.O
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
+    optimizer = _build(config, [group for group in groups if group["params"]])
+    if config.normalized:
+        normalize_gradients(optimizer)
+    return optimizer
+
+
+def _build(config: OptimizerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if config.name == "sgd":
         nesterov = config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
@@ -25,6 +35,32 @@ def make_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.O
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=config.lr, betas=betas, fused=True)
     return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+
+
+def normalize_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Make an optimiser step along layer-wise normalised gradients.
+
+    Before each step the gradient of every parameter tensor is divided by its L2 norm, in place;
+    a gradient of zeros stays as it is. The optimiser then does what it always does: momentum
+    and Adam's moments are those of the normalised gradients, and weight decay comes on top of
+    them. The size of the loss no longer matters, and clipping the gradients beforehand has no
+    effect. Nothing is added to the optimiser's state.
+
+    Args:
+        optimizer: Any optimiser of torch; it keeps its class and its state.
+
+    Source: Yu et al., "Block-Normalized Gradient Method: An Empirical Study for Training Deep
+    Neural Network", 2017, arXiv 1707.04822.
+    """
+    optimizer.register_step_pre_hook(_normalize)
+
+
+def _normalize(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                norm = torch.linalg.vector_norm(parameter.grad)
+                parameter.grad.div_(norm + (norm == 0))  # no look at it: a GPU need not wait
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -35,6 +71,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 class Schedule:
     """Learning rate of a stage.
+
+    Every schedule is a descent over a cycle, which is the whole stage but for
+    ``cosine-restarts``, from 1 to the floor. With a warm-up the first cycle rises for that share
+    of its length, whatever the floor, and descends over the rest; the cycles that follow begin
+    at the top. Cycles end where they would without a warm-up.
 
     All schedules but ``plateau`` depend on the step alone, so that a resumed stage needs no
     state to go on; ``plateau`` carries its share, its best value and its count of bad epochs.
@@ -51,8 +92,8 @@ class Schedule:
     ) -> None:
         self.config = config
         self.lr = lr
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
+        cycle = config.cycle if config.name == "cosine-restarts" else epochs
+        self.steps_per_cycle = cycle * steps_per_epoch
         self.state: dict[str, float] = {"share": 1.0, "best": math.inf, "bad_epochs": 0}
 
     def learning_rate(self, step: int) -> float:
@@ -72,23 +113,21 @@ class Schedule:
             self.state.update(share=share, bad_epochs=0)
 
     def _share(self, step: int) -> float:
-        config = self.config
-        progress = step / (self.epochs * self.steps_per_epoch)
-        if progress < config.warmup:
-            return 0.04 + 0.96 * progress / config.warmup
-        progress = (progress - config.warmup) / (1 - config.warmup)
-        if config.name == "constant":
+        cycle, step = divmod(step, self.steps_per_cycle)
+        progress = step / self.steps_per_cycle
+        warmup = self.config.warmup if cycle == 0 else 0.0
+        if progress < warmup:
+            return WARMUP_START + (1 - WARMUP_START) * progress / warmup
+        return self._descent((progress - warmup) / (1 - warmup))
+
+    def _descent(self, progress: float) -> float:
+        """Share of the highest rate, ``progress`` (0 to 1) of the way from it to the floor."""
+        if self.config.name == "constant":
             return 1.0
-        if config.name == "plateau":
+        if self.config.name == "plateau":
             return self.state["share"]
-        if config.name == "poly":
-            return config.floor + (1 - config.floor) * (1 - progress) ** config.power
-        if config.name == "cosine":
-            return _cosine(progress, config.floor)
-        cycle = config.cycle * self.steps_per_epoch
-        return _cosine(step % cycle / cycle, config.floor)
-
-
-def _cosine(progress: float, floor: float) -> float:
-    """Half a cosine from 1 at progress 0 to ``floor`` at progress 1."""
-    return floor + 0.5 * (1 - floor) * (1 + math.cos(math.pi * progress))
+        if self.config.name == "poly":
+            left: float = (1 - progress) ** self.config.power
+        else:
+            left = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.config.floor + (1 - self.config.floor) * left

@@ -10,21 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.augment import Augmenter
-from kaggle_salt.learning.averaging import WeightAverage, reestimate_batch_norm
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
+from kaggle_salt.learning.averaging import reestimate_batch_norm
+from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
 from kaggle_salt.learning.checkpoint import (
     Checkpoint,
     Progress,
@@ -33,8 +31,10 @@ from kaggle_salt.learning.checkpoint import (
 )
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
+from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.runs import FoldFolder, write_text
 
 #: Optimiser steps between two looks at the loss: often enough for a bar, rare for a GPU's queue.
@@ -47,28 +47,6 @@ class Watcher(Protocol):
     def epoch_starts(self, title: str, steps: int) -> None: ...
     def steps_done(self, steps: int, loss: float) -> None: ...
     def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None: ...
-
-
-@dataclass(frozen=True)
-class TrainingTiles:
-    """Tiles with masks, and which of them train and which validate.
-
-    Args:
-        images: uint8 ``[N, H, W]``.
-        masks: bool ``[N, H, W]``.
-        train_rows: Rows that are trained on.
-        validation_rows: Rows that are only looked at.
-    """
-
-    images: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
-    train_rows: NDArray[np.int64]
-    validation_rows: NDArray[np.int64]
-
-    @property
-    def tile_shape(self) -> tuple[int, int]:
-        height, width = self.images.shape[1:]
-        return height, width
 
 
 class FoldTraining:
@@ -100,7 +78,9 @@ class FoldTraining:
         self.network = compute.place(network)
         training = config.training
         self.seed = fold_seed(config, folder.fold)
-        self.sampler = EpochSampler(tiles.train_rows, training.batch_size, self.seed)
+        self.sampler = EpochSampler(
+            tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
+        )
         dataset = TileDataset(
             tiles.images, tiles.masks, Augmenter(config.augment.pipeline), self.seed
         )
@@ -124,26 +104,28 @@ class FoldTraining:
 
     def _train_stage(self, stage: StageConfig, checkpoint: Checkpoint | None) -> None:
         progress = self.progress
+        self.sampler.choose(stage.tiles, self.config.pseudo.share)
         framing = Framing(self.tiles.tile_shape, self.config.input, stage.shrink)
         loss = make_loss(stage.loss)
         optimizer = make_optimizer(stage.optimizer, self.network)
         schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, len(self.sampler))
-        average = WeightAverage()
+        keeper = Keeper(stage, self.folder, progress.kept)
         if checkpoint and progress.stage_epoch > 0:
             optimizer.load_state_dict(checkpoint.optimizer)
             schedule.state = dict(progress.schedule)
-            if progress.average:
-                average.load_state_dict(progress.average, self.compute.device)
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()
-            train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule)
+            train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
             val_loss, val_score = validate(self.network, self.tiles, framing, loss, self.compute)
-            if stage.keep == "average":
-                average.update(self.network)
-                progress.average = average.state_dict()
+            improved = progress.judge(val_loss if stage.monitor == "loss" else -val_score)
             self._end_epoch(stage, schedule, (train_loss, val_loss, val_score), started)
+            keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
+            progress.kept = keeper.state_dict()
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
-        self._hand_on(stage, framing, average)
+        if keeper.hand_on(self.network):
+            reestimate_batch_norm(self.network, self._plain_inputs(framing), self.compute.forward)
+        progress.next_stage()
+        save_checkpoint(self.folder.checkpoint, progress, self.network, None)
 
     def _train_epoch(
         self,
@@ -152,6 +134,7 @@ class FoldTraining:
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
+        keeper: Keeper,
     ) -> float:
         """One pass over the training tiles; returns the mean loss."""
         progress, device = self.progress, self.compute.device
@@ -166,13 +149,14 @@ class FoldTraining:
             set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
             inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
             target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
-            logits = framing.unframe(self.compute.forward(self.network, inputs))
-            batch_loss = loss(logits, target)
+            outputs = self.compute.outputs(self.network, inputs).map(framing.unframe)
+            batch_loss = loss(outputs, target)
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]
             if stage.optimizer.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
             optimizer.step()
+            keeper.after_step(self.network)
             total += batch_loss.detach()
             if number % LOOK_EVERY == 0 or number == len(self.sampler):
                 mean = float(total) / number
@@ -203,15 +187,8 @@ class FoldTraining:
         train_loss, val_loss, val_score = figures
         last_step = (progress.stage_epoch + 1) * len(self.sampler) - 1
         lr = schedule.learning_rate(last_step)
-        cost = val_loss if stage.monitor == "loss" else -val_score
-        schedule.end_epoch(cost)
+        schedule.end_epoch(val_loss if stage.monitor == "loss" else -val_score)
         progress.schedule = dict(schedule.state)
-        if cost < progress.best_cost:
-            progress.best_cost, progress.bad_epochs = cost, 0
-            if stage.keep == "best":
-                progress.best_weights = _copy(self.network)
-        else:
-            progress.bad_epochs += 1
         progress.stage_epoch += 1
         progress.epoch += 1
         seconds = time.monotonic() - started
@@ -238,21 +215,6 @@ class FoldTraining:
 
     def _stops_early(self, stage: StageConfig) -> bool:
         return 0 < stage.early_stopping <= self.progress.bad_epochs
-
-    def _hand_on(self, stage: StageConfig, framing: Framing, average: WeightAverage) -> None:
-        """Leave the stage: put the weights it keeps into the network, forget the rest."""
-        progress = self.progress
-        if stage.keep == "best" and progress.best_weights:
-            self.network.load_state_dict(progress.best_weights)
-        if stage.keep == "average":
-            average.apply(self.network)
-            batches = self._plain_inputs(framing)
-            reestimate_batch_norm(self.network, batches, self.compute.forward)
-        progress.stage += 1
-        progress.stage_epoch = 0
-        progress.best_cost, progress.bad_epochs = math.inf, 0
-        progress.best_weights, progress.average, progress.schedule = {}, {}, {}
-        save_checkpoint(self.folder.checkpoint, progress, self.network, None)
 
     def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
         """Network inputs of all training tiles as they are, in batches of nearly one size."""
@@ -290,11 +252,6 @@ def validate(
         inputs = framing.prepare(torch.from_numpy(tiles.images[batch]).to(compute.device))
         logits = framing.unframe(compute.forward(network, inputs))  # [B, 1, H, W]
         target = torch.from_numpy(tiles.masks[batch]).to(compute.device)[:, None]
-        losses.append(float(loss(logits, target)) * len(batch))
+        losses.append(float(loss(Outputs(logits), target)) * len(batch))
         predicted.append((logits[:, 0] > 0).cpu().numpy())
     return sum(losses) / len(rows), score(tiles.masks[rows], np.concatenate(predicted))
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state, detached from it: a reference would change with the next step."""
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -43,12 +43,15 @@ class Truth:
 
     def count(self, predicted: Predictions) -> TileHistograms:
         """Histograms of the predicted tiles, in their order."""
-        rows = np.array([self.row_of[tile] for tile in predicted.ids])
-        return count_tiles(self.masks[rows], predicted.probabilities)
+        return count_tiles(self.masks_of(predicted.ids), predicted.probabilities)
 
-    def folds(self, predicted: Predictions) -> NDArray[np.int64]:
-        """Fold number of the predicted tiles, int64 ``[N]``."""
-        return np.array([self.fold_of[tile] for tile in predicted.ids], dtype=np.int64)
+    def masks_of(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Masks of some tiles, bool ``[N, H, W]``."""
+        return self.masks[[self.row_of[tile] for tile in ids]]
+
+    def folds(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Fold number of some tiles, int64 ``[N]``."""
+        return np.array([self.fold_of[tile] for tile in ids], dtype=np.int64)
 
 
 def score_table(
@@ -68,7 +71,7 @@ def score_table(
     rows = []
     several = len(runs) > 1
     for run, predicted in runs.items():
-        histograms, folds = truth.count(predicted), truth.folds(predicted)
+        histograms, folds = truth.count(predicted), truth.folds(predicted.ids)
         for fold in np.unique(folds).tolist():
             name = f"{run}, fold {fold}"
             rows.append(_score_row(name, histograms.take(folds == fold), decision))

@@ -4,92 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 
-from kaggle_salt.competition.folds import fold_rows, read_folds
-from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
-from kaggle_salt.learning.training import TrainingTiles
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
-from kaggle_salt.presets import DEFAULT_PRESET, preset_path
+from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import (
     RunFolder,
-    file_hash,
     package_versions,
     read_json,
     write_json,
     write_text,
 )
-
-#: Names of folders under ``runs`` that are no runs.
-RESERVED_NAMES = ("ensemble",)
-
-
-def choose_run(
-    workspace: Workspace,
-    *,
-    run: str | None = None,
-    preset: str | None = None,
-    config_file: Path | None = None,
-    overrides: tuple[str, ...] = (),
-) -> tuple[RunFolder, Config]:
-    """Find out which run is meant and how it is configured.
-
-    The run is called after its preset or configuration file unless it is named. A run that
-    exists keeps its configuration when neither preset nor file is given.
-
-    Raises:
-        ConfigError: Two sources of configuration, an unusable name, or an invalid preset.
-    """
-    if preset and config_file:
-        raise ConfigError(
-            f"--preset {preset} and --config {config_file} exclude each other",
-            expected="one of the two",
-            next_step="leave out --preset or --config",
-        )
-    name = run or preset or (config_file.stem if config_file else DEFAULT_PRESET)
-    require_plain_name(name, "a run")
-    if name in RESERVED_NAMES:
-        raise ConfigError(
-            f"a run cannot be called '{name}'",
-            expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
-            next_step="--run NAME",
-        )
-    folder = RunFolder(workspace.runs / name)
-    if config_file:
-        source = config_file
-    elif preset is None and folder.config.exists():
-        source = folder.config
-    else:
-        source = preset_path(preset or DEFAULT_PRESET)
-    return folder, load_config(source, overrides)
-
-
-def parse_folds(text: str, known: list[int]) -> list[int]:
-    """Turn ``0``, ``0,2`` or ``all`` into fold numbers.
-
-    Raises:
-        ConfigError: Not fold numbers of the table.
-    """
-    if text == "all":
-        return known
-    parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not (part.isdecimal() and int(part) in known)]
-    if wrong:
-        raise ConfigError(
-            f"there is no fold '{wrong[0]}'",
-            expected=f"some of {', '.join(map(str, known))}, or all",
-            next_step="--fold 0, --fold 0,2 or --fold all",
-        )
-    return sorted({int(part) for part in parts})
 
 
 def train(
@@ -125,31 +59,25 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     listener = listener or Listener()
-    competition = workspace.open(listener)
-    table = read_folds(workspace.folds, competition.ids, competition.masks)
-    numbers = parse_folds(folds, sorted(set(table["fold"].tolist())))
+    data = TrainingData.open(workspace, config, folds, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
-    hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
-    _check_folders(run, config, hashes, numbers, resume=resume, overwrite=overwrite)
-    to_train = [n for n in numbers if overwrite or not run.fold(n).finished]
+    _check_folders(run, config, data, resume=resume, overwrite=overwrite)
+    to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     if to_train:
         fresh = overwrite or not all(run.fold(n).checkpoint.exists() for n in to_train)
-        check_trainable(config, competition.tile_shape, pretrained=fresh)
+        check_trainable(config, data.competition.tile_shape, pretrained=fresh)
     if overwrite:
-        for number in numbers:
+        for number in data.folds:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    _claim(run, config, hashes, compute)
-    return [
-        _train_one(run, config, number, competition, table, compute, listener) for number in numbers
-    ]
+    _claim(run, config, data.hashes, compute)
+    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
 def _train_one(
     run: RunFolder,
     config: Config,
     fold: int,
-    competition: Competition,
-    table: pd.DataFrame,
+    data: TrainingData,
     compute: Compute,
     listener: Listener,
 ) -> FoldSummary:
@@ -157,15 +85,15 @@ def _train_one(
     if folder.finished:
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
-    train_rows, validation_rows = fold_rows(table, competition.ids, fold)
-    tiles = TrainingTiles(competition.images, competition.masks, train_rows, validation_rows)
+    tiles = data.tiles(fold)
+    pseudo = f"{len(tiles.pseudo_rows)} with pseudo-labels, " if len(tiles.pseudo_rows) else ""
     listener.note(
-        f"run {run.name}, fold {fold}: {len(train_rows)} tiles to train on, "
-        f"{len(validation_rows)} to validate, on {compute}"
+        f"run {run.name}, fold {fold}: {len(tiles.train_rows)} tiles to train on, {pseudo}"
+        f"{len(tiles.validation_rows)} to validate, on {compute}"
     )
     folder.path.mkdir(parents=True, exist_ok=True)  # another process sees that the run is in use
     try:
-        summary = train_fold(config, tiles, competition.ids, folder, compute, listener)
+        summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)
     finally:
         with contextlib.suppress(OSError):  # succeeds if no epoch was finished
             folder.path.rmdir()
@@ -177,8 +105,7 @@ def _train_one(
 def _check_folders(
     run: RunFolder,
     config: Config,
-    hashes: dict[str, str],
-    folds: list[int],
+    data: TrainingData,
     *,
     resume: bool,
     overwrite: bool,
@@ -190,7 +117,7 @@ def _check_folders(
             expected="one of the two",
             next_step="--resume to go on with what is there, or --overwrite to start anew",
         )
-    others = set(run.claimed_folds()) - (set(folds) if overwrite else set())
+    others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
         changed = differences(load_config(run.config), config)
         if changed:
@@ -200,8 +127,8 @@ def _check_folders(
                 next_step="--run NEW_NAME for a new run, or --fold all --overwrite to replace it",
             )
     if run.manifest.exists() and others:
-        _refuse_other_data(run, hashes)
-    halves = [fold for fold in folds if fold in run.unfinished_folds()]
+        _refuse_other_data(run, data.hashes)
+    halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
@@ -210,7 +137,7 @@ def _check_folders(
         )
 
 
-def _claim(run: RunFolder, config: Config, hashes: dict[str, str], compute: Compute) -> None:
+def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: Compute) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
@@ -227,13 +154,13 @@ def _claim(run: RunFolder, config: Config, hashes: dict[str, str], compute: Comp
     write_json(run.manifest, manifest)
 
 
-def _refuse_other_data(run: RunFolder, hashes: dict[str, str]) -> None:
+def _refuse_other_data(run: RunFolder, hashes: Mapping[str, str]) -> None:
     manifest = read_json(run.manifest)
-    names = {"train_hash": "tiles", "folds_hash": "folds"}
-    changed = [name for key, name in names.items() if manifest.get(key) != hashes[key]]
+    names = {"train_hash": "tiles", "folds_hash": "folds", "pseudo_hash": "pseudo-labels"}
+    changed = [name for key, name in names.items() if manifest.get(key) != hashes.get(key)]
     if changed:
         raise DataError(
             f"run {run.name} was trained on other {' and '.join(changed)}",
-            expected="the data and the fold table whose hashes stand in its manifest.json",
+            expected="the data, folds and labels whose hashes stand in its manifest.json",
             next_step="restore them, or start a new run with --run NAME",
         )

@@ -1,4 +1,4 @@
-"""Pictures of a finished run: its learning curve, and its score against the threshold.
+"""Pictures of a run: its learning curve, its score against the threshold, its rates.
 
 The figures are built without pyplot, so that nothing is shared between two of them and no
 display is needed. The colours are Okabe and Ito's, which colour-blind readers can tell apart.
@@ -99,6 +99,49 @@ def threshold_curve(
     _legend(figure, whole.get_legend_handles_labels()[0])
     closeup.set_title("close-up", fontsize=LABEL_SIZE, color=INK)
     _zoom(closeup, curve, chosen_threshold, (*interval, chosen_score))
+    save_figure(figure, path)
+
+
+def rate_curve(
+    curve: pd.DataFrame, path: Path, *, steepest: float, tenth_of_lowest: float, title: str
+) -> None:
+    """Draw the loss of a learning-rate sweep against the rate, and the two rates to choose from.
+
+    The picture is cut off above the loss before the descent, for a training that diverges would
+    flatten it.
+
+    Args:
+        curve: One row per step with the columns ``lr`` (ascending), ``loss`` and ``smoothed``.
+        path: PNG to write.
+        steepest: Rate where the smoothed loss falls fastest.
+        tenth_of_lowest: A tenth of the rate of the lowest smoothed loss.
+        title: Heading of the picture.
+
+    Raises:
+        DataError: A column is missing or there is no row.
+    """
+    _require(curve, ("lr", "loss", "smoothed"))
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
+    _clean(axes)
+    rates, smoothed = curve["lr"], curve["smoothed"].to_numpy()
+    axes.plot(rates, curve["loss"], color=GREY, linewidth=1, alpha=0.6, label="loss of a batch")
+    axes.plot(rates, smoothed, color=BLUE, linewidth=2, label="smoothed")
+    for rate, colour, dashes, name in (
+        (steepest, VERMILLION, "-", "steepest descent"),
+        (tenth_of_lowest, GREEN, (0, (4, 3)), "a tenth of the lowest"),
+    ):
+        axes.axvline(
+            rate, color=colour, linestyle=dashes, linewidth=1.6, label=f"{name}: {rate:.2g}"
+        )
+    highest, bottom = smoothed[: smoothed.argmin() + 1].max(), curve["loss"].min()
+    margin = 0.1 * max(highest - bottom, 1e-3)
+    axes.set_ylim(bottom - margin, highest + 2 * margin)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate", fontsize=LABEL_SIZE)
+    axes.set_ylabel("training loss", fontsize=LABEL_SIZE)
+    _legend(figure, axes.get_legend_handles_labels()[0])
     save_figure(figure, path)
 
 

@@ -11,7 +11,10 @@ from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.errors import ConfigError, DataError, NetworkError, SaltError, TrainingError
 from tests.tiny import Salt, salt
 
-COMMANDS = ["make-folds", "check", "download", "demo", "train", "ensemble", "submit"]
+COMMANDS = [
+    "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "pseudo-label",
+    "lr-find",
+]  # fmt: skip
 
 
 def test_without_arguments_the_help_is_shown() -> None:

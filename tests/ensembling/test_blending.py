@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kaggle_salt.ensembling import blending
+from kaggle_salt.ensembling.averages import AVERAGES
 from kaggle_salt.ensembling.blending import blend, common_ids, join
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions, load, save
@@ -143,6 +144,7 @@ def test_manifest_says_what_was_blended() -> None:
     blended = blend(random_members(2))
     assert blended.manifest == {
         "members": [{"run": "run0", "fold": 0}, {"run": "run1", "fold": 1}],
+        "how": "mean",
         "weights": [0.5, 0.5],
     }
 
@@ -176,11 +178,13 @@ def test_blend_of_equal_members_is_the_member(seed: int, weights: list[float]) -
 
 
 @law
-@given(seed=seeds, weights=st.permutations([0.3, 1.0, 2.5, 7.0]))
-def test_the_order_of_members_and_tiles_does_not_matter(seed: int, weights: list[float]) -> None:
+@given(seed=seeds, weights=st.permutations([0.3, 1.0, 2.5, 7.0]), how=st.sampled_from(AVERAGES))
+def test_the_order_of_members_and_tiles_does_not_matter(
+    seed: int, weights: list[float], how: str
+) -> None:
     members = random_members(4, seed)
-    one = blend(members, weights=weights)
-    other = blend(members[::-1], weights=weights[::-1])
+    one = blend(members, weights=weights, how=how)
+    other = blend(members[::-1], weights=weights[::-1], how=how)
     assert set(one.ids) == set(other.ids)
     assert np.array_equal(other.probabilities[other.rows(one.ids)], one.probabilities)
 
@@ -194,10 +198,30 @@ def test_only_the_ratio_of_the_weights_matters(seed: int, power: int) -> None:
     assert np.array_equal(blend(members, weights=scaled).probabilities, one)
 
 
-def test_many_bright_members_do_not_overflow() -> None:
+def test_whole_weights_are_exact() -> None:
+    members = [Predictions(("a",), tile(3)), Predictions(("a",), tile(0))]
+    assert blend(members, weights=[5, 1]).probabilities.item() == 3  # 2.5; in millionths 2.499999
+    repeated = [members[0]] * 5 + [members[1]]
+    assert blend(repeated).probabilities.item() == 3
+
+
+@pytest.mark.parametrize("how", AVERAGES)
+def test_many_bright_members_do_not_overflow(how: str) -> None:
     bright = Predictions(("a",), tile(255))
-    assert blend([bright] * 200).probabilities.item() == 255
-    assert blend([bright] * 200, weights=range(1, 201)).probabilities.item() == 255
+    assert blend([bright] * 200, how=how).probabilities.item() == 255
+    assert blend([bright] * 200, how=how, weights=range(1, 201)).probabilities.item() == 255
+    fractions = [number + 0.5 for number in range(200)]
+    assert blend([bright] * 200, how=how, weights=fractions).probabilities.item() == 255
+
+
+def test_other_averages_by_hand() -> None:
+    sure, unsure = Predictions(("a", "b"), tile(255, 0)), Predictions(("b", "a"), tile(204, 51))
+    assert blend([sure, unsure], how="logits").probabilities.ravel().tolist() == [234, 21]
+    assert blend([sure, unsure], how="logits").manifest["how"] == "logits"
+    votes = blend([sure, unsure], weights=[2, 1], how="vote")
+    assert votes.probabilities.ravel().tolist() == [170, 85]
+    with pytest.raises(ConfigError, match="unknown average 'median'"):
+        blend([sure, unsure], how="median")
 
 
 @pytest.mark.parametrize(
@@ -211,17 +235,18 @@ def test_unusable_weights_are_refused(weights: list[float]) -> None:
 # --- on disk
 
 
+@pytest.mark.parametrize("how", AVERAGES)
 @pytest.mark.parametrize("chunk_pixels", [1, 7, 12, 2**21])
 def test_on_disk_as_in_memory_whatever_the_chunks(
-    chunk_pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chunk_pixels: int, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = random_members(3)
-    expected = blend(members, weights=[1, 2, 4])
+    expected = blend(members, weights=[1, 2, 4], how=how)
     for number, member in enumerate(members):
         save(tmp_path / f"member{number}", member)
     mapped = [load(tmp_path / f"member{number}") for number in range(3)]
     monkeypatch.setattr(blending, "_CHUNK_PIXELS", chunk_pixels)
-    blended = blend(mapped, weights=[1, 2, 4], stem=tmp_path / "ensemble" / "test")
+    blended = blend(mapped, weights=[1, 2, 4], how=how, stem=tmp_path / "ensemble" / "test")
     assert isinstance(blended.probabilities, np.memmap)
     for result in (blended, load(tmp_path / "ensemble" / "test", memory_map=False)):
         assert result.ids == expected.ids

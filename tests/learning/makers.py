@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.config import Config
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.networks import build
-from kaggle_salt.learning.training import FoldTraining, TrainingTiles, Watcher, fold_seed
+from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
 from kaggle_salt.runs import FoldFolder
 
 SIDE = 24

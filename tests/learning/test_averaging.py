@@ -50,11 +50,32 @@ def test_a_mean_goes_on_from_its_state() -> None:
         network.weight.data = weight.clone()
         whole.update(network)
     resumed = WeightAverage()
-    resumed.load_state_dict(copy.deepcopy(whole.state_dict()), torch.device("cpu"))
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
     network.weight.data = snapshots[2].clone()
     resumed.update(network)
     resumed.apply(network)
     assert network.weight.item() == 3.0
+
+
+def test_an_exponential_average_by_hand() -> None:
+    """Decay 1/2: the first two weigh the same, and from then on the latest half of all."""
+    network, average = nn.Linear(1, 1), WeightAverage(decay=0.5)
+    means = []
+    for value in (4.0, 8.0, 2.0, 12.0):
+        network.weight.data = torch.tensor([[value]])
+        average.update(network)
+        means.append(average.mean["weight"].item())
+    assert means == [4.0, 6.0, 4.0, 8.0]
+
+
+def test_a_slow_decay_is_an_equal_mean_as_long_as_that_is_faster() -> None:
+    network, slow, equal = nn.Linear(1, 1), WeightAverage(decay=0.9), WeightAverage()
+    for number in range(12):
+        network.weight.data = torch.tensor([[float(number**2)]])
+        slow.update(network)
+        equal.update(network)
+        same = slow.mean["weight"].item() == equal.mean["weight"].item()
+        assert same == (number < 10)  # 1/10 is the rate of both at the tenth
 
 
 def test_batch_norm_gets_the_weighted_mean_of_the_batches_statistics() -> None:

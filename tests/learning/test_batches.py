@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kaggle_salt.learning.augment import Augmenter
@@ -95,6 +98,50 @@ def test_keys_carry_the_epoch_and_the_order_is_its_own() -> None:
 def test_fewer_rows_than_a_batch_make_one_short_batch() -> None:
     sampler = EpochSampler(np.array([4, 5]), 32, seed=0)
     assert [len(batch) for batch in sampler] == [2]
+
+
+OWN, PSEUDO = np.arange(12), np.arange(100, 110)
+
+
+def drawn(
+    kind: Literal["masks", "pseudo", "mixed"],
+    share: float = 0.4,
+    pseudo: NDArray[np.int64] = PSEUDO,
+    epoch: int = 0,
+) -> list[tuple[list[int], list[int]]]:
+    """Rows of each batch of an epoch: (own, pseudo-labelled)."""
+    sampler = EpochSampler(OWN, 4, 0, pseudo)
+    sampler.choose(kind, share)
+    sampler.epoch = epoch
+    rows = [[row for _, row in batch] for batch in sampler]
+    assert len(rows) == len(sampler)
+    return [([r for r in b if r < 100], [r for r in b if r >= 100]) for b in rows]
+
+
+def test_masks_leave_pseudo_labels_out_whatever_the_share() -> None:
+    assert [len(own) for own, _ in drawn("masks")] == [4, 4, 4]
+    assert drawn("masks") == drawn("mixed", pseudo=PSEUDO[:0])
+
+
+@pytest.mark.parametrize(("share", "each"), [(0.4, 2), (0.25, 1), (0.1, 0), (0.99, 3)])
+def test_a_mixed_batch_holds_the_stated_share(share: float, each: int) -> None:
+    batches = drawn("mixed", share)
+    assert {(len(own), len(pseudo)) for own, pseudo in batches} == {(4 - each, each)}
+    own = [row for rows, _ in batches for row in rows]
+    assert sorted(own) == list(OWN)  # still one pass over them
+
+
+def test_an_epoch_of_pseudo_labels_alone_is_as_long_as_one_of_masks() -> None:
+    batches = drawn("pseudo")
+    assert [(len(own), len(pseudo)) for own, pseudo in batches] == [(0, 4)] * 3
+    rows = [row for _, pseudo in batches for row in pseudo]
+    assert set(rows) == set(PSEUDO)  # ten rows in twelve places: around again
+    assert len(rows) == 12
+
+
+def test_pseudo_labels_are_drawn_afresh_in_each_epoch() -> None:
+    assert drawn("mixed", epoch=1) == drawn("mixed", epoch=1)
+    assert drawn("mixed", epoch=0) != drawn("mixed", epoch=1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -21,10 +21,27 @@ def progress() -> Progress:
         history=[{"stage": "bce", "epoch": 1, "score": 0.5}],
         best_cost=-0.5,
         bad_epochs=1,
-        best_weights={"weight": torch.tensor([1.0])},
         schedule={"share": 0.1, "best": 0.3, "bad_epochs": 1},
-        average={"count": 2, "mean": {"weight": torch.tensor([3.0])}},
+        kept={
+            "best": {"weight": torch.tensor([1.0])},
+            "average": {"count": 2, "mean": {"weight": torch.tensor([3.0])}},
+        },
     )
+
+
+def test_a_cost_as_low_as_the_best_is_no_improvement() -> None:
+    state = Progress()
+    assert [state.judge(cost) for cost in (3.0, 2.0, 2.0, 2.5, 1.0, 1.5)] == [
+        True, True, False, False, True, False,
+    ]  # fmt: skip
+    assert (state.best_cost, state.bad_epochs) == (1.0, 1)
+
+
+def test_the_next_stage_starts_with_nothing_of_the_last_but_its_history() -> None:
+    state = progress()
+    state.next_stage()
+    expected = Progress(stage=2, epoch=7, seconds=1.5, history=progress().history)
+    assert state == expected
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:

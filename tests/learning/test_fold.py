@@ -13,15 +13,18 @@ from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.learning import fold
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.fold import (
     check_trainable,
-    load_network,
+    load_networks,
     predict_test,
     read_summary,
     train_fold,
 )
+from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import tile_probabilities
 from kaggle_salt.learning.networks import build
-from kaggle_salt.learning.training import TrainingTiles, fold_seed
+from kaggle_salt.learning.training import fold_seed
 from kaggle_salt.runs import FoldFolder, file_hash
 from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
 
@@ -92,7 +95,7 @@ def test_the_summary_says_what_was_trained(trained: FoldFolder) -> None:
     assert summary.score == score(truth, oof.probabilities > 127)
     assert summary.weights_hash == file_hash(trained.weights)
     weights = safetensors.torch.load_file(trained.weights)
-    network = load_network(tiny_config(), trained, COMPUTE)
+    (network,) = load_networks(tiny_config(), trained, COMPUTE)
     assert summary.parameters == sum(p.numel() for p in network.parameters())
     assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
 
@@ -128,8 +131,9 @@ def test_a_resume_asks_for_no_pretrained_weights(
     with pytest.raises(KeyboardInterrupt, match="epoch starts"):
         train_fold(config, shuffled(), IDS, folder, COMPUTE, PowerCut("epoch starts", 2))
     train_fold(config, shuffled(), IDS, folder, COMPUTE, Silent())
-    load_network(config, folder, COMPUTE)
-    assert asked == [True, False, False]
+    load_networks(config, folder, COMPUTE)
+    # begun, resumed, its own weights read back for the out-of-fold tiles, and once more
+    assert asked == [True, False, False, False]
 
 
 def test_the_network_is_drawn_from_the_folds_own_seed(
@@ -140,7 +144,8 @@ def test_the_network_is_drawn_from_the_folds_own_seed(
 
     def spy(*arguments: object, **keys: object) -> nn.Module:
         network = build(*arguments, **keys)  # type: ignore[arg-type]
-        drawn.append(next(network.parameters()).detach().clone())
+        if keys["pretrained"]:  # not those whose weights are read back
+            drawn.append(next(network.parameters()).detach().clone())
         return network
 
     monkeypatch.setattr(fold, "build", spy)
@@ -152,6 +157,33 @@ def test_the_network_is_drawn_from_the_folds_own_seed(
     assert not torch.equal(drawn[0], drawn[2])
 
 
+# --- snapshots
+
+
+def test_snapshots_predict_their_mean(tmp_path: Path) -> None:
+    restarts = {"name": "cosine-restarts", "cycle": 1}
+    config = tiny_config(
+        {"name": "bce", "epochs": 3, "keep": "snapshots", "schedule": restarts,
+         "optimizer": {"lr": 0.05}}
+    )  # fmt: skip
+    folder = finish(tmp_path, config)
+    snapshots = [f"snapshot{number}.safetensors" for number in (1, 2, 3)]
+    assert names(folder) == [*FILES[:-1], *snapshots]
+    networks = load_networks(config, folder, COMPUTE)
+    tiles = shuffled()
+    rows = tiles.validation_rows
+    framing = Framing(tiles.tile_shape, config.input)
+    batch = torch.from_numpy(tiles.images[rows])
+    each = [tile_probabilities(network.eval(), batch, framing, COMPUTE, "flip") for network in networks]
+    assert not torch.equal(each[0], each[2])
+    mean = torch.stack(each).mean(dim=0)
+    oof = predictions.load(folder.oof).probabilities
+    assert np.abs(oof - 255 * mean.numpy()).max() <= 0.501
+    folder.snapshot(2).write_bytes(folder.snapshot(1).read_bytes())
+    with pytest.raises(TrainingError, match="has changed since"):
+        load_networks(config, folder, COMPUTE)
+
+
 # --- a finished fold
 
 
@@ -160,10 +192,10 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     state = safetensors.torch.load_file(folder.weights)
     safetensors.torch.save_file({k: v + 1 for k, v in state.items()}, folder.weights)
     with pytest.raises(TrainingError, match=r"is gone or has changed(.|\n)*--fold 1 --overwrite"):
-        load_network(tiny_config(), folder, COMPUTE)
+        load_networks(tiny_config(), folder, COMPUTE)
     folder.weights.unlink()
     with pytest.raises(TrainingError, match="is gone or has changed"):
-        load_network(tiny_config(), folder, COMPUTE)
+        load_networks(tiny_config(), folder, COMPUTE)
 
 
 def test_weights_of_another_configuration_are_refused(trained: FoldFolder) -> None:
@@ -171,7 +203,7 @@ def test_weights_of_another_configuration_are_refused(trained: FoldFolder) -> No
     model = tiny_config().model.model_copy(update={"options": wider})
     other = tiny_config().model_copy(update={"model": model})
     with pytest.raises(ConfigError, match=r"does not fit Compact: \d+ of another shape"):
-        load_network(other, trained, COMPUTE)
+        load_networks(other, trained, COMPUTE)
 
 
 def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 def run(network: nn.Module, tiles: NDArray[np.uint8], config: InferenceConfig) -> NDArray[np.uint8]:
     out = np.zeros_like(tiles)
-    predict(network, tiles, out, framing=FRAMING, compute=COMPUTE, config=config)
+    predict([network], tiles, out, framing=FRAMING, compute=COMPUTE, config=config)
     return out
 
 
@@ -94,7 +94,7 @@ def test_tiles_and_maps_may_lie_on_disk(network: nn.Module, tmp_path: Path) -> N
     out = np.lib.format.open_memmap(
         tmp_path / "out.npy", mode="w+", dtype=np.uint8, shape=tiles.shape
     )
-    predict(network, mapped, out, framing=FRAMING, compute=COMPUTE, config=FLIP)
+    predict([network], mapped, out, framing=FRAMING, compute=COMPUTE, config=FLIP)
     out.flush()
     assert np.array_equal(np.load(tmp_path / "out.npy"), run(network, tiles, FLIP))
 
@@ -111,7 +111,7 @@ def test_progress_counts_the_tiles_to_the_last() -> None:
     calls: list[tuple[int, int]] = []
     tiles = tiny_tiles(n=10).images
     predict(
-        Pointwise(),
+        [Pointwise()],
         tiles,
         np.zeros_like(tiles),
         framing=FRAMING,

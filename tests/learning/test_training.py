@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config import Config, LossConfig, StageConfig
 from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.learning import training
 from kaggle_salt.learning.averaging import reestimate_batch_norm
+from kaggle_salt.learning.batches import TileDataset, TrainingTiles
 from kaggle_salt.learning.framing import Framing
-from kaggle_salt.learning.losses import binary_cross_entropy
+from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.training import fold_seed, validate
 from tests.learning.makers import (
     CLASSIC,
@@ -43,7 +46,7 @@ def history(folder: Path) -> pd.DataFrame:
 
 
 def three_stages(optimizer: str) -> Config:
-    """Every kind of weights handed on, every state a stage carries, dropout in the network."""
+    """Most kinds of weights handed on, every state a stage carries, dropout in the network."""
     optimisation = {"name": optimizer, "lr": 0.01, "weight_decay": 0.01, "clip": 1.0}
     plateau = {"name": "plateau", "patience": 1, "factor": 0.5}
     return tiny_config(
@@ -117,7 +120,9 @@ def test_validation_by_hand() -> None:
             return torch.full_like(x, 3.0)
 
     framing = Framing((SIDE, SIDE), tiny_config().input)
-    loss, score = validate(AllSalt(), tiles, framing, binary_cross_entropy, COMPUTE, batch_size=3)
+    loss, score = validate(
+        AllSalt(), tiles, framing, make_loss(LossConfig()), COMPUTE, batch_size=3
+    )
     truth = tiles.masks[tiles.validation_rows]
     share = float(truth.mean())
     expected = share * np.log1p(np.exp(-3)) + (1 - share) * np.log1p(np.exp(3))
@@ -252,6 +257,60 @@ def test_average_is_the_mean_of_the_epochs_with_batch_norm_to_match(
     assert same_bits(copy_state(job.network), before)
 
 
+def test_a_moving_average_is_taken_at_every_step(tmp_path: Path) -> None:
+    """Decay 0 leaves the last step's weights, but with batch-norm statistics to match."""
+    last = train(tiny_config(stage(epochs=2)), tmp_path / "last")
+    ema = train(tiny_config(stage(epochs=2, keep="ema", ema_decay=0.0)), tmp_path / "ema")
+    assert torch.equal(ema["stem.0.weight"], last["stem.0.weight"])
+    assert not torch.equal(ema["stem.1.running_mean"], last["stem.1.running_mean"])
+    slow = train(tiny_config(stage(epochs=2, keep="ema")), tmp_path / "slow")
+    assert not torch.equal(slow["stem.0.weight"], last["stem.0.weight"])
+
+
+def test_a_snapshot_of_each_cycle_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restarts = {"name": "cosine-restarts", "cycle": 2}
+    config = tiny_config(stage(epochs=5, keep="snapshots", schedule=restarts))
+    _, seen = run_scripted(config, tmp_path, monkeypatch, [(0.5, 0.5)] * 5)
+    for number, epoch in ((1, 2), (2, 4)):  # the fifth epoch ends no cycle
+        snapshot = safetensors.torch.load_file(tmp_path / f"snapshot{number}.safetensors")
+        assert same_bits(snapshot, seen[epoch - 1])
+    assert len(list(tmp_path.glob("snapshot*"))) == 2
+
+
+def pseudo_tiles() -> TrainingTiles:
+    """Twelve tiles, of which two more are appended with pseudo-labels that say the opposite."""
+    tiles = tiny_tiles()
+    images = np.concatenate([tiles.images, tiles.images[:2]])
+    masks = np.concatenate([tiles.masks, ~tiles.masks[:2]])
+    return replace(tiles, images=images, masks=masks, pseudo_rows=np.array([12, 13]))
+
+
+def rows_seen(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    seen: list[int] = []
+    usual = TileDataset.__getitem__
+
+    def getitem(self: TileDataset, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        seen.append(key[1])
+        return usual(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TileDataset, "__getitem__", getitem)
+        config = tiny_config(stage(epochs=2, tiles=kind))
+        start(config, folder, tiles=pseudo_tiles()).run()
+    return set(seen)
+
+
+def test_a_stage_trains_on_the_tiles_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {int(row) for row in tiny_tiles().train_rows}
+    assert rows_seen("masks", tmp_path / "a", monkeypatch) == own
+    assert rows_seen("pseudo", tmp_path / "b", monkeypatch) == {12, 13}
+    assert rows_seen("mixed", tmp_path / "c", monkeypatch) == own | {12, 13}
+
+
 def test_average_has_no_batch_of_a_single_tile(tmp_path: Path) -> None:
     """Batch norm behind a global pooling would fail on it."""
     config = tiny_config(stage(keep="average"), batch_size=7)  # 8 tiles to train on
@@ -359,6 +418,28 @@ def test_a_resume_gives_the_bits_of_an_uninterrupted_run(
     resumed = resume_after(three_stages(optimizer), tmp_path, PowerCut(moment, epoch))
     assert same_bits(resumed, state)
     assert same_history(tmp_path, folder)
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 4, 6])
+def test_a_resume_keeps_moving_averages_pseudo_labels_and_snapshots(
+    epoch: int, tmp_path: Path
+) -> None:
+    restarts = {"name": "cosine-restarts", "cycle": 2}
+    config = tiny_config(
+        stage("pseudo", 2, tiles="pseudo", keep="ema"),
+        stage("cycles", 4, keep="snapshots", schedule=restarts, optimizer={"normalized": True}),
+    )
+    whole = start(config, tmp_path / "whole", tiles=pseudo_tiles())
+    whole.run()
+    with pytest.raises(KeyboardInterrupt, match="epoch ends"):
+        start(config, tmp_path / "cut", PowerCut("epoch ends", epoch), pseudo_tiles()).run()
+    torch.manual_seed(999)
+    resumed = start(config, tmp_path / "cut", tiles=pseudo_tiles())
+    resumed.run()
+    assert same_bits(copy_state(resumed.network), copy_state(whole.network))
+    for number in (1, 2):
+        name = f"snapshot{number}.safetensors"
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_run_can_be_interrupted_more_than_once(tmp_path: Path) -> None:

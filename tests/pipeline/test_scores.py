@@ -34,7 +34,7 @@ def decision(level: int) -> Decision:
 
 def test_truth_is_looked_up_by_id(truth: Truth) -> None:
     shuffled = predicted(d=NONE, a=ALL)
-    assert truth.folds(shuffled).tolist() == [1, 0]
+    assert truth.folds(shuffled.ids).tolist() == [1, 0]
     assert truth.count(shuffled).truth_area.tolist() == [0, 4]
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from kaggle_salt.competition.pseudo_labels import Confidence, Teachers
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.fold import FoldSummary
-from kaggle_salt.pipeline.train import choose_run, parse_folds, train
+from kaggle_salt.pipeline.pseudo import pseudo_label
+from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.runs import FoldFolder, RunFolder, read_json
+from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, read_json
 from tests.tiny import files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
@@ -29,6 +31,20 @@ class Interrupted(Listener):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
+
+
+class Heard(Listener):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 class Meanwhile(Listener):
@@ -54,35 +70,6 @@ def half_trained(run: str) -> tuple[RunFolder, Config]:
     with pytest.raises(KeyboardInterrupt):
         train(WORKSPACE, folder, config, folds="0", device="cpu", listener=Interrupted(3))
     return folder, config
-
-
-def test_folds_are_read_from_text() -> None:
-    assert parse_folds("0", [0, 1, 2]) == [0]
-    assert parse_folds("2, 0,2", [0, 1, 2]) == [0, 2]
-    assert parse_folds("all", [0, 1, 2]) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("text", ["3", "0,7", "", "0,", "-1", "one", "1.0", "²"])
-def test_other_folds_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"there is no fold(.|\n)*some of 0, 1, 2, or all"):
-        parse_folds(text, [0, 1, 2])
-
-
-def test_a_run_is_called_after_what_describes_it(tmp_path: Path) -> None:
-    workspace = Workspace.under(tmp_path)
-    tiny_config(tmp_path)
-    assert choose_run(workspace)[0].name == "resnet34"
-    assert choose_run(workspace, preset="quick")[0].name == "quick"
-    assert choose_run(workspace, config_file=tmp_path / "tiny.toml")[0].name == "tiny"
-    assert choose_run(workspace, preset="quick", run="mine")[0].name == "mine"
-
-
-def test_a_run_that_exists_keeps_its_configuration(trained: Path) -> None:
-    kept = load_config(trained / "runs/other/config.toml")
-    assert choose_run(WORKSPACE, run="other")[1] == kept
-    changed = choose_run(WORKSPACE, run="other", overrides=("training.seed=5",))[1]
-    assert changed.training.seed == 5
-    assert choose_run(WORKSPACE, run="other", preset="unet")[1].model.architecture == "classic-unet"
 
 
 def test_a_finished_fold_keeps_its_summary_and_no_checkpoint(trained: Path) -> None:
@@ -219,3 +206,76 @@ def test_weights_of_a_trained_fold_start_another_run(trained: Path) -> None:
     shutil.rmtree("runs/tiny")  # a resume needs the checkpoint only
     [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", resume=True)
     assert summary.epochs == 2
+
+
+# pseudo-labels
+
+
+def labelled(teachers: Teachers = "fold", limit: int | None = None) -> Path:
+    """Pseudo-labels of run ``tiny``; any pixel is sure enough of two minutes of training."""
+    wanted = Confidence(low=0.5, high=0.5, limit=limit)
+    report = pseudo_label(
+        WORKSPACE, ["tiny"], wanted=wanted, teachers=teachers, overwrite=True, device="cpu"
+    )
+    return report.csv
+
+
+def student(csv: Path, *overrides: str) -> tuple[RunFolder, Config]:
+    return named("student", "stage.*.epochs=1", f"pseudo.file={csv}", *overrides)
+
+
+def test_a_run_has_one_set_of_pseudo_labels(trained: Path) -> None:
+    csv = labelled()
+    heard = Heard()
+    train(WORKSPACE, *student(csv), folds="0", device="cpu", listener=heard)
+    run, config = student(csv)
+    assert (read_json(run.manifest)["pseudo_hash"], heard.warnings) == (file_hash(csv), [])
+    assert "26 tiles to train on, 2 with pseudo-labels, 14 to validate" in heard.notes[0]
+    before = files_under(run.path)
+    with pytest.raises(ConfigError, match=r"pseudo\.file: runs/tiny/pseudo-labels\.csv -> \n?"):
+        train(WORKSPACE, *named("student", "stage.*.epochs=1"), folds="1", device="cpu")
+    labelled(limit=4)
+    for fold in ("0", "1"):
+        with pytest.raises(DataError, match=r"student was trained on other pseudo-labels"):
+            train(WORKSPACE, run, config, folds=fold, device="cpu", resume=True)
+    assert files_under(run.path) == before
+    labelled()
+    train(WORKSPACE, run, config, folds="1", device="cpu")
+    assert run.finished_folds() == [0, 1]
+
+
+def test_a_student_resumes_with_the_configuration_it_has(trained: Path) -> None:
+    csv = labelled()
+    run, config = student(csv)
+    with pytest.raises(KeyboardInterrupt):
+        train(WORKSPACE, run, config, device="cpu", listener=Interrupted(2))
+    kept = load_config(run.config)
+    assert kept.pseudo.file == "runs/tiny/pseudo-labels.csv", "as given, from the same folder"
+    [summary] = train(WORKSPACE, run, kept, device="cpu", resume=True)
+    straight = RunFolder(WORKSPACE.runs / "straight")
+    [again] = train(WORKSPACE, straight, config, device="cpu")
+    assert summary.weights_hash == again.weights_hash
+    assert again.weights_hash != read_json(Path("runs/tiny/fold0/fold.json"))["weights_hash"]
+
+
+def test_teachers_that_saw_too_much_are_warned_of_and_recorded(trained: Path) -> None:
+    run, config = student(labelled("all"))
+    heard = Heard()
+    train(WORKSPACE, run, config, folds="2", device="cpu", listener=heard)
+    [warning] = heard.warnings
+    assert "out-of-fold score will be too high (by about .005)" in warning
+    assert read_json(run.manifest)["pseudo_teachers"] == "all"
+
+
+def test_labels_that_do_not_belong_are_refused_before_any_training(trained: Path) -> None:
+    csv = labelled()
+    run, config = student(csv)
+    train(WORKSPACE, run, config, folds="0", device="cpu")
+    before = files_under(run.path)
+    with pytest.raises(DataError, match="no labels for fold 2"):
+        train(WORKSPACE, run, config, folds="0,2", device="cpu", overwrite=True)
+    with WORKSPACE.folds.open("a", encoding="utf-8") as file:
+        file.write("\n")  # the same folds, but not the same file
+    with pytest.raises(DataError, match=r"was made with another fold table than the present one"):
+        train(WORKSPACE, run, config, folds="0", device="cpu", overwrite=True)
+    assert files_under(run.path) == before

@@ -176,3 +176,41 @@ def test_failed_drawing_leaves_the_old_picture(
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
         ("curve.png", b"old")
     ]
+
+
+def sweep() -> pd.DataFrame:
+    """A loss that falls from .7 to .4 and then runs away."""
+    smoothed = [0.7, 0.7, 0.5, 0.4, 1.6, 90.0]
+    losses = [0.7, 0.7, 0.45, 0.35, 2.0, 300.0]
+    return pd.DataFrame({"lr": np.geomspace(1e-5, 1, 6), "loss": losses, "smoothed": smoothed})
+
+
+def draw_rate_curve(path: Path, table: pd.DataFrame) -> None:
+    curves.rate_curve(table, path, steepest=1e-3, tenth_of_lowest=2.5e-3, title="sweep")
+
+
+def test_rate_curve_names_both_rates(tmp_path: Path, figures: list[Figure]) -> None:
+    draw_rate_curve(tmp_path / "curve.png", sweep())
+    assert texts(figures[0]) == {
+        "loss of a batch", "smoothed", "steepest descent: 0.001", "a tenth of the lowest: 0.0025",
+    }  # fmt: skip
+    assert figures[0].axes[0].get_xscale() == "log"
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size == (1440, 720)
+
+
+def test_a_loss_that_runs_away_does_not_flatten_the_descent(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    draw_rate_curve(tmp_path / "curve.png", sweep())
+    bottom, top = figures[0].axes[0].get_ylim()
+    assert 0.25 < bottom < 0.35
+    assert 0.7 < top < 0.8
+
+
+def test_rate_curve_needs_its_columns_and_a_step(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column smoothed to draw"):
+        draw_rate_curve(tmp_path / "x.png", sweep().drop(columns="smoothed"))
+    with pytest.raises(DataError, match="no row to draw"):
+        draw_rate_curve(tmp_path / "x.png", sweep().iloc[:0])
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""From configuration to network. Every network maps ``[B, C, S, S]`` to logits ``[B, 1, S, S]``."""
+"""From configuration to network: every one maps ``[B, C, S, S]`` to logits ``[B, 1, S, S]``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,27 @@ from kaggle_salt.errors import ConfigError, nearest, reason
 from kaggle_salt.learning.networks import library
 from kaggle_salt.learning.networks.classic_unet import ClassicUnet
 from kaggle_salt.learning.networks.compact import Compact
+from kaggle_salt.learning.networks.encoders import make_encoder
 from kaggle_salt.learning.networks.options import check_options
 from kaggle_salt.learning.networks.pretrained import load_weights_file
+from kaggle_salt.learning.networks.resunet import ResUnet
+from kaggle_salt.learning.networks.salt_resnet import SaltResnet
+from kaggle_salt.learning.networks.unet import SmpUnet
+from kaggle_salt.learning.networks.xception_unet import XceptionUnet
 
-#: Networks of our own; every other name is looked up in segmentation_models_pytorch.
-OWN: dict[str, type[nn.Module]] = {"classic-unet": ClassicUnet, "compact": Compact}
+#: Networks made of nothing but their options.
+WHOLE: dict[str, type[nn.Module]] = {
+    "classic-unet": ClassicUnet,
+    "compact": Compact,
+    "resunet": ResUnet,
+}
+
+#: Networks of ours that stand on the preset's encoder.
+ON_ENCODER: dict[str, type[nn.Module]] = {
+    "salt-resnet": SaltResnet,
+    "unet": SmpUnet,
+    "xception-unet": XceptionUnet,
+}
 
 
 def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.Module:
@@ -27,19 +43,23 @@ def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.M
             checkpoint will be loaded anyway: nothing is downloaded then.
 
     Returns:
-        A network from float ``[B, channels, S, S]`` to logits float ``[B, 1, S, S]``.
+        A network from float ``[B, channels, S, S]`` to logits float ``[B, 1, S, S]``; while it
+        trains, to :class:`kaggle_salt.learning.outputs.Outputs` if it has further heads.
 
     Raises:
         ConfigError: Unknown architecture, encoder or option; weights that do not fit.
         NetworkError: Pretrained weights cannot be downloaded.
     """
     weights = model.weights if pretrained else "none"
-    if model.architecture in OWN:
-        network = _build_own(model, channels, weights)
+    imagenet = weights == "imagenet"
+    if model.architecture in WHOLE:
+        network = _build_whole(model, channels, imagenet=imagenet)
+    elif model.architecture in ON_ENCODER:
+        network = _build_on_encoder(model, channels, imagenet=imagenet)
     elif model.architecture in library.ARCHITECTURES:
-        network = library.build(model, channels, imagenet=weights == "imagenet")
+        network = library.build(model, channels, imagenet=imagenet)
     else:
-        known = [*OWN, *library.ARCHITECTURES]
+        known = [*WHOLE, *ON_ENCODER, *library.ARCHITECTURES]
         raise ConfigError(
             f"unknown architecture '{model.architecture}'",
             expected=nearest(model.architecture, known),
@@ -50,17 +70,34 @@ def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.M
     return network
 
 
-def _build_own(model: ModelConfig, channels: int, weights: str) -> nn.Module:
-    if weights == "imagenet":
+def _build_whole(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Module:
+    if imagenet:
         raise ConfigError(
             f"there are no ImageNet weights for '{model.architecture}'",
             expected="model.weights = none, or a file",
             next_step="--set model.weights=none",
         )
-    architecture = OWN[model.architecture]
+    architecture = WHOLE[model.architecture]
     check_options(model.architecture, architecture, model.options, reserved=("channels",))
+    return _construct(architecture, model, channels=channels)
+
+
+def _build_on_encoder(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Module:
+    if model.architecture == "xception-unet" and model.encoder != "xception":
+        raise ConfigError(
+            f"xception-unet does not stand on the encoder '{model.encoder}'",
+            expected="model.encoder = xception",
+            next_step="--set model.encoder=xception",
+        )
+    architecture = ON_ENCODER[model.architecture]
+    check_options(model.architecture, architecture, model.options, reserved=("encoder",))
+    encoder = make_encoder(model.encoder, channels, imagenet=imagenet)
+    return _construct(architecture, model, encoder=encoder)
+
+
+def _construct(architecture: type[nn.Module], model: ModelConfig, **given: object) -> nn.Module:
     try:
-        return architecture(channels=channels, **model.options)
+        return architecture(**given, **model.options)
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigError(
             f"{model.architecture} with the options {model.options} cannot be built: {error}",

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+#: Makes an activation layer.
+Activation = Callable[[], nn.Module]
+
+relu: Activation = partial(nn.ReLU, inplace=True)
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU (left out with ``act=False``)."""
+    """Convolution without bias, batch normalisation, activation (left out with ``act=None``)."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, act: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        act: Activation | None = relu,
     ) -> None:
         layers: list[nn.Module] = [
             nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
         ]
-        if act:
-            layers.append(nn.ReLU(inplace=True))
+        if act is not None:
+            layers.append(act())
         super().__init__(*layers)
+
+
+class PreActivationBlock(nn.Module):
+    """Residual block whose branch is norm, activation, 3x3 convolution, twice.
+
+    Source: He, Zhang, Ren, Sun, "Identity mappings in deep residual networks", ECCV 2016.
+    """
+
+    def __init__(self, channels: int, *, act: Activation = relu) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            act(),
+            ConvNormAct(channels, channels, act=act),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = x + self.branch(x)
+        return total  # [B, C, h, w]
 
 
 class ScSE(nn.Module):
@@ -41,3 +76,38 @@ class ScSE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.channel(x)) + torch.sigmoid(self.spatial(x))
         return x * gate  # [B, C, h, w]
+
+
+class HypercolumnHead(nn.Sequential):
+    """Logits from a hypercolumn: dropout of whole maps, 3x3 convolution, 1x1 convolution."""
+
+    def __init__(self, channels: int, hidden: int = 64, dropout: float = 0.1) -> None:
+        super().__init__(
+            nn.Dropout2d(dropout), ConvNormAct(channels, hidden), nn.Conv2d(hidden, 1, 1)
+        )
+
+
+def hypercolumn(maps: Sequence[Tensor]) -> Tensor:
+    """Bring all maps to the size of the last and stack their channels.
+
+    Args:
+        maps: float ``[B, Ci, hi, wi]`` each, from the lowest resolution to the highest.
+
+    Returns:
+        float ``[B, sum of Ci, h, w]``.
+
+    Source: Hariharan, Arbeláez, Girshick, Malik, "Hypercolumns", CVPR 2015.
+    """
+    size = maps[-1].shape[-2:]
+    return torch.cat([*(resize(x, size) for x in maps[:-1]), maps[-1]], dim=1)
+
+
+def resize(x: Tensor, size: torch.Size) -> Tensor:
+    """Interpolate ``[B, C, h, w]`` bilinearly to another size; the same size passes through."""
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear")
+
+
+def double(inputs: int, outputs: int, kernel: int = 3) -> nn.ConvTranspose2d:
+    """A transposed convolution of stride 2 (kernel 2 or 3) that doubles the size exactly."""
+    odd = kernel % 2
+    return nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=odd, output_padding=odd)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_salt.learning.networks.blocks import ConvNormAct, ScSE
+from kaggle_salt.learning.networks.blocks import ConvNormAct, ScSE, resize
 
 
 class ResidualBlock(nn.Module):
@@ -17,14 +17,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = ConvNormAct(inputs, outputs, stride=stride)
-        self.second = ConvNormAct(outputs, outputs, act=False)
+        self.second = ConvNormAct(outputs, outputs, act=None)
         nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1:
-            projection = ConvNormAct(inputs, outputs, kernel=1, act=False)
+            projection = ConvNormAct(inputs, outputs, kernel=1, act=None)
             self.shortcut = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), projection)
         elif inputs != outputs:
-            self.shortcut = ConvNormAct(inputs, outputs, kernel=1, act=False)
+            self.shortcut = ConvNormAct(inputs, outputs, kernel=1, act=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
@@ -81,11 +81,11 @@ class Compact(nn.Module):
             x = stage(x)
             skips.append(x)
         full = skips[0].shape[-2:]
-        column = _resize(self.project[0](x), full)
+        column = resize(self.project[0](x), full)
         for stage, project, skip in zip(self.decoder, self.project[1:], skips[-2::-1], strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
             x = stage(torch.cat([x, skip], dim=1))
-            column = column + _resize(project(x), full)  # [B, hypercolumn, S/2, S/2]
+            column = column + resize(project(x), full)  # [B, hypercolumn, S/2, S/2]
         logits: Tensor = self.fuse(column)
         return logits  # [B, 1, S, S]
 
@@ -93,7 +93,3 @@ class Compact(nn.Module):
 def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
     first = ResidualBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(depth - 1)))
-
-
-def _resize(x: Tensor, size: torch.Size) -> Tensor:
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear")

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
 from kaggle_salt.errors import ConfigError, nearest
 
 
 def check_options(
     name: str,
-    constructor: Callable[..., Any],
+    architecture: type[nn.Module],
     options: Mapping[str, Any],
     *,
     reserved: Sequence[str],
-    also: Sequence[str] = (),
 ) -> None:
-    """Refuse options that the constructor does not name.
+    """Refuse options that the constructor does not name, and values of another type.
 
     Args:
         name: The architecture's name, for the message.
-        constructor: The class or function that will get the options.
+        architecture: The class whose constructor will get the options.
         options: The preset's ``[model.options]``.
         reserved: Arguments that other keys of the preset already set.
-        also: Options of ours beside the constructor's; named in the message.
 
     Raises:
-        ConfigError: With the nearest right name.
+        ConfigError: With the nearest right name, or what the value should be.
     """
-    parameters = inspect.signature(constructor).parameters.values()
+    parameters = inspect.signature(architecture).parameters.values()
     known = {
         parameter.name
         for parameter in parameters
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    } - {"self", *reserved}
-    for option in options:
+    } - {*reserved}
+    types = get_type_hints(architecture.__init__)
+    for option, value in options.items():
         if option not in known:
             raise ConfigError(
                 f"unknown key 'model.options.{option}' for architecture '{name}'",
-                expected=nearest(option, known | {*also}),
+                expected=nearest(option, known),
                 next_step="--set model.options.NAME=VALUE, or leave it out",
             )
+        try:
+            TypeAdapter(types[option]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ConfigError(
+                f"model.options.{option} = {value!r} does not suit the architecture '{name}'",
+                expected=error.errors()[0]["msg"].removeprefix("Input should be "),
+                next_step=f"--set model.options.{option}=VALUE, or leave it out",
+            ) from error

@@ -36,7 +36,8 @@ def load_weights_file(network: nn.Module, name: str) -> None:
 
     Args:
         network: The network to fill; it must have exactly the file's tensors. Of an encoder's
-            file more may be left over (a classifier's last layer).
+            file more may be left over (a classifier's last layer), and the weights of its first
+            convolution are summed over colours where the network sees grey.
         name: A ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read without pickle).
 
     Raises:
@@ -47,8 +48,18 @@ def load_weights_file(network: nn.Module, name: str) -> None:
     target = network
     if isinstance(encoder, nn.Module) and encoder.state_dict().keys() <= tensors.keys():
         target = encoder  # a classifier's last layer, which such files carry, has no place here
-        tensors = {name: tensors[name] for name in encoder.state_dict()}
+        tensors = _sum_over_colours({name: tensors[name] for name in encoder.state_dict()}, encoder)
     apply_weights(target, tensors, name)
+
+
+def _sum_over_colours(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
+    """Make weights for three channels fit a single one, as if it were given three times."""
+    convolutions = ((n, m) for n, m in encoder.named_modules() if isinstance(m, nn.Conv2d))
+    name, first = next(convolutions, ("", None))
+    weight = f"{name}.weight"
+    if first is None or first.in_channels != 1 or tensors[weight].shape[1] != 3:
+        return tensors
+    return {**tensors, weight: tensors[weight].sum(dim=1, keepdim=True)}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

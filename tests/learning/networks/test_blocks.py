@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_salt.learning.networks.blocks import ConvNormAct, ScSE
+from kaggle_salt.learning.networks.blocks import (
+    ConvNormAct,
+    HypercolumnHead,
+    PreActivationBlock,
+    ScSE,
+    double,
+    hypercolumn,
+    resize,
+)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(1, 1, 7), (3, 1, 7), (3, 2, 4), (5, 2, 4)])
@@ -13,10 +21,15 @@ def test_a_convolution_keeps_the_size_or_halves_it(kernel: int, stride: int, sid
     assert out.shape == (2, 3, side, side)
 
 
+def test_the_activation_can_be_chosen() -> None:
+    x = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert -1 < ConvNormAct(2, 3, act=nn.ELU)(x).min() < 0
+
+
 def test_relu_comes_last_or_not_at_all() -> None:
     x = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     assert ConvNormAct(2, 3)(x).min() == 0
-    assert ConvNormAct(2, 3, act=False)(x).min() < 0
+    assert ConvNormAct(2, 3, act=None)(x).min() < 0
 
 
 def test_the_norm_takes_the_biases_place() -> None:
@@ -39,3 +52,54 @@ def test_scse_by_hand() -> None:
 
 def test_the_reduction_never_leaves_too_little() -> None:
     assert [ScSE(c).channel[1].out_channels for c in (8, 64)] == [4, 8]
+
+
+# --- the residual block, whose shortcut nothing touches
+
+
+def test_a_silent_branch_leaves_the_input() -> None:
+    block = PreActivationBlock(3)
+    last = block.branch[3]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, 2.0)  # type: ignore[arg-type]
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(block(x), x + 2)
+
+
+def test_norm_and_activation_come_before_each_convolution() -> None:
+    kinds = [type(m).__name__ for m in PreActivationBlock(2, act=nn.ELU).branch.modules()]
+    layers = [kind for kind in kinds if kind not in ("Sequential", "ConvNormAct")]
+    assert layers == ["BatchNorm2d", "ELU", "Conv2d", "BatchNorm2d", "ELU", "Conv2d"]
+
+
+# --- sizes
+
+
+def test_a_hypercolumn_stacks_all_maps_at_the_last_ones_size() -> None:
+    coarse = torch.tensor([[[[1.0, 3.0], [1.0, 3.0]]]])  # [1, 1, 2, 2]
+    fine = torch.arange(32.0).reshape(1, 2, 4, 4)
+    column = hypercolumn([coarse, fine])
+    assert torch.equal(column[:, 1:], fine)
+    assert torch.equal(column[0, 0], torch.tensor([1.0, 1.5, 2.5, 3.0]).expand(4, 4))
+
+
+def test_resizing_to_the_same_size_is_free() -> None:
+    x = torch.randn(1, 1, 3, 5)
+    assert resize(x, x.shape[-2:]) is x
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_doubling_is_exact(kernel: int, side: int) -> None:
+    assert double(2, 3, kernel)(torch.zeros(1, 2, side, side)).shape == (1, 3, 2 * side, 2 * side)
+
+
+def test_the_hypercolumns_head_drops_whole_maps_then_convolves() -> None:
+    head = HypercolumnHead(6, hidden=4, dropout=0.3)
+    dropout, convolution, last = head
+    assert isinstance(dropout, nn.Dropout2d)
+    assert dropout.p == 0.3
+    assert isinstance(convolution, ConvNormAct)
+    assert isinstance(last, nn.Conv2d)
+    assert head(torch.randn(2, 6, 5, 5)).shape == (2, 1, 5, 5)

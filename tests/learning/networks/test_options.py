@@ -1,27 +1,40 @@
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import pytest
+from torch import nn
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.networks import ON_ENCODER, WHOLE, library
 from kaggle_salt.learning.networks.options import check_options
 
 
-def constructor(channels: int, width: int = 3, *rest: int, depth: int = 2, **others: Any) -> None:
+class Toy(nn.Module):
     """Swallows whatever it is given, as smp's do."""
 
+    def __init__(
+        self,
+        channels: int,
+        width: int = 3,
+        *rest: int,
+        share: float = 0.5,
+        deep: bool = False,
+        widths: Sequence[int] = (1, 2),
+        kind: Literal["oak", "elm"] = "oak",
+        **others: Any,
+    ) -> None: ...
 
-class Network:
-    def __init__(self, channels: int, width: int = 3) -> None: ...
 
-
-def check(options: dict[str, Any], **keys: Any) -> None:
-    check_options("toy", constructor, options, reserved=("channels",), **keys)
+def check(options: dict[str, Any]) -> None:
+    check_options("toy", Toy, options, reserved=("channels",))
 
 
 def test_arguments_by_name_pass() -> None:
-    check({"width": 1, "depth": 2})
+    check({"width": 1, "share": 0.2, "deep": True, "widths": [3, 4], "kind": "elm"})
+    check({"share": 1})  # a whole number is a number
     check({})
 
 
@@ -36,12 +49,28 @@ def test_the_nearest_is_offered() -> None:
         check({"widht": 1})
 
 
-def test_what_a_constructor_does_not_know_but_we_do_is_offered_too() -> None:
-    with pytest.raises(ConfigError, match=r"did you mean 'hypercolumn'\?"):
-        check({"hypercolum": True}, also=("hypercolumn",))
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("deep", "flase", r"deep = 'flase' does not suit .*'toy'\nexpected: a valid boolean"),
+        ("deep", 1, "expected: a valid boolean"),
+        ("width", 2.5, "expected: a valid integer"),
+        ("share", "high", "expected: a valid number"),
+        ("widths", 3, "expected: "),
+        ("widths", ["a"], "expected: a valid integer"),
+        ("kind", "eml", r"kind = 'eml'(.|\n)*expected: 'oak' or 'elm'\nnext: --set model.opt"),
+    ],
+)
+def test_values_of_another_type_are_refused(option: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check({option: value})
 
 
-def test_a_class_is_asked_for_its_init() -> None:
-    check_options("toy", Network, {"width": 2}, reserved=("channels",))
-    with pytest.raises(ConfigError, match="one of width"):
-        check_options("toy", Network, {"self": 2}, reserved=("channels",))
+@pytest.mark.parametrize("name", [*WHOLE, *ON_ENCODER, *library.ARCHITECTURES])
+def test_every_architecture_tells_the_types_of_its_options(name: str) -> None:
+    """Their defaults suit them, at least."""
+    architecture = {**WHOLE, **ON_ENCODER, **library.ARCHITECTURES}[name]
+    parameters = inspect.signature(architecture).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert defaults
+    check_options(name, architecture, defaults, reserved=())

@@ -67,6 +67,36 @@ def test_a_classifiers_last_layer_is_left_out(tmp_path: Path) -> None:
     assert same_bits(copy_state(network.get_submodule("encoder")), state)
 
 
+def test_colour_weights_are_summed_for_grey(tmp_path: Path) -> None:
+    """The network on grey gives what the file's gives on grey three times."""
+    torch.manual_seed(0)
+    colour = smp.encoders.get_encoder("tu-test_resnet", weights=None).eval()
+    path = save(tmp_path / "colour.safetensors", copy_state(colour))
+    grey = build(tiny_unet(path, hypercolumn=True), 1).get_submodule("encoder").eval()
+    assert grey.state_dict().keys() == colour.state_dict().keys()
+    x = torch.randn(2, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = colour.double()(x.repeat(1, 3, 1, 1))
+        for ours, theirs in zip(grey.double()(x)[1:], expected[1:], strict=True):
+            # the sum is taken in float32, so its rounding stays
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+            assert ours.abs().max() > 0.1
+
+
+def test_grey_weights_do_not_fit_colour(tmp_path: Path) -> None:
+    state = copy_state(build(tiny_unet(), 1).get_submodule("encoder"))
+    path = save(tmp_path / "grey.safetensors", state)
+    with pytest.raises(ConfigError, match=r"1 of another shape \(model\.conv1\.0\.weight\)"):
+        build(tiny_unet(path), 3)
+
+
+def test_a_file_fits_whatever_resolution_is_kept(tmp_path: Path) -> None:
+    state = copy_state(build(tiny_unet(), 1))
+    path = save(tmp_path / "whole.safetensors", state)
+    for how in ("none", "pool", "stem"):
+        assert same_bits(copy_state(build(tiny_unet(path, keep_resolution=how), 1)), state)
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "w.safetensors", copy_state(build(tiny_unet(), 1)))
     expected = r"does not fit Compact: \d+ missing \(.*\); \d+ left over \(.*\)(.|\n)*weights=none"

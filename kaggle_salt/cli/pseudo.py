@@ -1,0 +1,94 @@
+"""The command that makes labels: pseudo-label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kaggle_salt.cli.app import command
+from kaggle_salt.cli.options import (
+    DATA,
+    FOLDS,
+    RUNS,
+    Data,
+    Device,
+    Folds,
+    Json,
+    Runs,
+    workspace_of,
+)
+from kaggle_salt.cli.output import emit, print_table
+
+if TYPE_CHECKING:
+    from kaggle_salt.pipeline.pseudo import PseudoReport
+
+
+@command("pseudo-label")
+def pseudo_label(
+    runs_: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs that teach.")],
+    low: Annotated[float, typer.Option(help="Pixels below this probability are sure.")] = 0.2,
+    high: Annotated[float, typer.Option(help="Pixels above this probability are sure.")] = 0.8,
+    confidence: Annotated[
+        float, typer.Option(help="Share of a tile's pixels that must be sure.")
+    ] = 0.9,
+    limit: Annotated[
+        int | None, typer.Option(help="Tiles to take at most for a fold; else no limit.")
+    ] = None,
+    teachers: Annotated[
+        Literal["fold", "all"],
+        typer.Option(help="fold: fold k's networks teach fold k's student; all: all teach all."),
+    ] = "fold",
+    out: Annotated[
+        Path | None, typer.Option(help="The CSV; else pseudo-labels.csv in the first run's folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other labels.")] = False,
+    data: Data = DATA,
+    runs: Runs = RUNS,
+    folds: Folds = FOLDS,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Label the test tiles that trained runs are sure of, for `salt train --pseudo`.
+
+    Example: `salt pseudo-label quick && salt train --pseudo runs/quick/pseudo-labels.csv
+    --run student`
+    """
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.competition.pseudo_labels import Confidence
+    from kaggle_salt.pipeline.pseudo import pseudo_label as label
+
+    report = label(
+        workspace_of(data=data, runs=runs, folds=folds), runs_,
+        wanted=Confidence(low, high, confidence, limit), teachers=teachers, out=out,
+        overwrite=overwrite, device=device, listener=ConsoleListener(),
+    )  # fmt: skip
+    if as_json:
+        emit({"csv": report.csv, "existed": report.existed, **report.manifest.model_dump()})
+        return
+    _print(report)
+
+
+def _print(report: PseudoReport) -> None:
+    """What was taken, a line for each fold and stratum."""
+    columns = ["fold", "salt", "tiles", "confident", "taken", "mean confidence", "mean salt"]
+    rows = [_cells(counts) for counts in report.manifest.selection]
+    print_table(columns, rows)
+    taken = sum(counts["taken"] for counts in report.manifest.selection)
+    written = "was there already, made of the same" if report.existed else "written"
+    typer.echo(
+        f"{report.csv}: {taken} labels, {written}\n"
+        f"next: salt train --pseudo {report.csv} --run student"
+    )
+
+
+def _cells(counts: dict[str, Any]) -> list[object]:
+    upper = counts["coverage_up_to"]
+    means = [counts["mean_confidence"], counts["mean_coverage"]]
+    return [
+        counts["fold"],
+        f"up to {upper:.1%}" if upper else "none",
+        *(counts[key] for key in ("tiles", "confident", "taken")),
+        *("-" if mean is None else mean for mean in means),
+    ]

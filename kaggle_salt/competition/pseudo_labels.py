@@ -1,0 +1,283 @@
+"""Pseudo-labels on disk: masks that networks gave to test tiles, and which networks they were.
+
+Two files with one stem. ``<stem>.csv`` has one row for each set of labels and tile; a set is
+called after the fold whose network may train on it, or ``all``. ``<stem>.json`` is the manifest:
+what the labels were made of, what was selected, and the SHA-256 of the CSV. It is written last,
+so its presence says that the CSV is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kaggle_salt.competition import rle
+from kaggle_salt.competition.folds import COVERAGE_DECIMALS
+from kaggle_salt.errors import ConfigError, DataError, reason
+from kaggle_salt.runs import atomic_path, file_hash, write_json
+
+COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
+
+#: Whose predictions label the tiles of fold k's student: the networks of fold k, which never
+#: saw its validation tiles, or those of all folds.
+Teachers = Literal["fold", "all"]
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """When a tile is confident, and how many are wanted.
+
+    Args:
+        low: A pixel below this probability is sure to be none of salt.
+        high: A pixel above this probability is sure to be salt.
+        confidence: Smallest share of sure pixels of a confident tile.
+        limit: Tiles to take at most; None for as many as there are.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    low: float = 0.2
+    high: float = 0.8
+    confidence: float = 0.9
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ConfigError(
+                f"pixels below {self.low:g} or above {self.high:g} as the sure ones",
+                expected="probabilities from 0 to 1, --low not above --high",
+                next_step="--low 0.2 --high 0.8",
+            )
+        if not 0 <= self.confidence <= 1:
+            raise ConfigError(
+                f"a confidence of {self.confidence:g}",
+                expected="a share of a tile's pixels, from 0 to 1",
+                next_step="--confidence 0.9",
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(
+                f"a limit of {self.limit} tiles", expected="1 or more", next_step="--limit 10000"
+            )
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Part):
+    """A trained network: the fold it holds out is ``fold``."""
+
+    run: str
+    fold: int
+    weights_hash: str
+
+
+class MadeOf(_Part):
+    """What decides which labels come out; equal values give equal files.
+
+    Args:
+        teachers: ``fold`` or ``all``.
+        networks: The teachers of each set, by its name.
+        settings: Which tiles were wanted.
+        folds_hash: SHA-256 of the fold table.
+        test_hash: SHA-256 of the test tiles.
+    """
+
+    teachers: Teachers
+    networks: dict[str, tuple[Network, ...]]
+    settings: Confidence
+    folds_hash: str
+    test_hash: str
+
+    @property
+    def command(self) -> str:
+        """The command that makes such labels."""
+        runs = dict.fromkeys(one.run for networks in self.networks.values() for one in networks)
+        return f"salt pseudo-label {' '.join(runs)}" + " --teachers all" * (self.teachers == "all")
+
+
+class Manifest(_Part):
+    """What ``<stem>.json`` says.
+
+    Args:
+        made_of: What decides which labels come out.
+        selection: Counts for each set and stratum of coverage.
+        csv_sha256: Hash of the CSV.
+    """
+
+    made_of: MadeOf
+    selection: tuple[dict[str, Any], ...]
+    csv_sha256: str
+
+
+class PseudoLabels(_Part):
+    """The labels that one fold's student may train on.
+
+    Args:
+        ids: Test tiles, each once.
+        rle_masks: The run-length string of each.
+        teachers: ``all`` says that they have seen the fold's validation tiles.
+        csv_hash: SHA-256 of the CSV.
+    """
+
+    ids: tuple[str, ...]
+    rle_masks: tuple[str, ...]
+    teachers: Teachers
+    csv_hash: str
+
+    def masks(self, tile_shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """The labels as masks, bool ``[N, H, W]``.
+
+        Raises:
+            RleError: A run-length string is damaged.
+        """
+        return np.stack([rle.decode(text, tile_shape) for text in self.rle_masks])
+
+
+def set_name(teachers: Teachers, fold: int) -> str:
+    """Name of the set of labels that fold ``fold``'s student may train on."""
+    return "all" if teachers == "all" else str(fold)
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of the CSV at ``path`` lies."""
+    return path.with_suffix(".json")
+
+
+def write_pseudo_labels(
+    path: Path, table: pd.DataFrame, made_of: MadeOf, selection: tuple[dict[str, Any], ...]
+) -> Manifest:
+    """Write ``<stem>.csv`` and then ``<stem>.json``, each atomically; what was there is replaced.
+
+    Args:
+        path: The CSV.
+        table: Columns :data:`COLUMNS`; ``fold`` is the name of the set.
+        made_of: What the labels were made of.
+        selection: Counts for each set and stratum.
+
+    Returns:
+        The manifest as written.
+    """
+    with atomic_path(path) as temporary:
+        table[COLUMNS].to_csv(
+            temporary,
+            index=False,
+            float_format=f"%.{COVERAGE_DECIMALS}f",
+            lineterminator="\n",
+            encoding="utf-8",
+        )
+        digest = file_hash(temporary)
+        manifest_path(path).unlink(missing_ok=True)  # an old one must not vouch for the new CSV
+    manifest = Manifest(made_of=made_of, selection=selection, csv_sha256=digest)
+    write_json(manifest_path(path), manifest.model_dump(mode="json"))
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of the CSV at ``path``.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        return Manifest.model_validate_json(manifest_path(path).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _unusable(path, f"{manifest_path(path)} cannot be read: {reason(error)}") from error
+
+
+def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str) -> PseudoLabels:
+    """Read the labels that fold ``fold``'s student may train on, and no others.
+
+    Unless the manifest says that the networks of all folds were the teachers, every label comes
+    from networks that were trained without the fold's validation tiles, under this fold table.
+
+    Args:
+        path: A CSV written by :func:`write_pseudo_labels`.
+        fold: The fold that the student holds out.
+        folds_hash: SHA-256 of the present fold table.
+        test_hash: SHA-256 of the present test tiles.
+
+    Raises:
+        DataError: A file is missing, damaged or changed; the labels were made with other folds
+            or tiles; there are none for the fold; or some come from networks that saw too much.
+    """
+    manifest = read_manifest(path)
+    made_of = manifest.made_of
+    table = _read_table(path, manifest.csv_sha256)
+    _refuse_other_data(path, made_of, folds_hash, test_hash)
+    name = set_name(made_of.teachers, fold)
+    networks = made_of.networks.get(name, ())
+    rows = table[table["fold"] == name]
+    if not networks or rows.empty:
+        raise DataError(
+            f"{path} has no labels for fold {fold}",
+            expected=f"labels from networks that hold out fold {fold}",
+            next_step=f"train fold {fold} of the teachers, then {made_of.command} --overwrite",
+        )
+    if made_of.teachers == "fold":
+        _refuse_leak(path, fold, made_of, networks)
+    if rows["id"].duplicated().any():
+        raise _unusable(path, f"{path} labels a tile twice for fold {fold}")
+    return PseudoLabels(
+        ids=tuple(rows["id"]),
+        rle_masks=tuple(rows["rle_mask"]),
+        teachers=made_of.teachers,
+        csv_hash=manifest.csv_sha256,
+    )
+
+
+def _read_table(path: Path, csv_sha256: str) -> pd.DataFrame:
+    """The CSV as text, if it is the one with this hash."""
+    try:
+        content = path.read_bytes()
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise _unusable(path, f"{path} cannot be read: {reason(error)}") from error
+    if hashlib.sha256(content).hexdigest() != csv_sha256:
+        raise _unusable(path, f"{path} has changed since it was written")
+    if list(table.columns) != COLUMNS:
+        raise _unusable(path, f"{path} has the columns {', '.join(table.columns)}")
+    return table
+
+
+def _refuse_other_data(path: Path, made_of: MadeOf, folds_hash: str, test_hash: str) -> None:
+    pairs = {
+        "fold table": (made_of.folds_hash, folds_hash),
+        "set of test tiles": (made_of.test_hash, test_hash),
+    }
+    for name, (then, now) in pairs.items():
+        if then != now:
+            raise DataError(
+                f"{path} was made with another {name} than the present one",
+                expected=f"the {name} whose hash stands in its manifest",
+                next_step=f"restore it, or make labels anew: {made_of.command} --overwrite",
+            )
+
+
+def _refuse_leak(path: Path, fold: int, made_of: MadeOf, networks: Sequence[Network]) -> None:
+    for network in networks:
+        if network.fold != fold:
+            raise DataError(
+                f"labels for fold {fold} in {path} come from fold {network.fold} of run "
+                f"{network.run}, which was trained on fold {fold}'s validation tiles",
+                expected=f"networks that hold out fold {fold}",
+                next_step=f"make labels anew: {made_of.command} --overwrite",
+            )
+
+
+def _unusable(path: Path, found: str) -> DataError:
+    return DataError(
+        found,
+        expected=f"{path.name} and {manifest_path(path).name} as salt pseudo-label wrote them",
+        next_step="salt pseudo-label RUN --overwrite, or another --pseudo FILE",
+    )

@@ -1,0 +1,81 @@
+"""Which weights a stage hands on: the last, the best, an average, or one snapshot per cycle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from kaggle_salt.config import StageConfig
+from kaggle_salt.learning.averaging import WeightAverage
+from kaggle_salt.runs import FoldFolder, atomic_path
+
+
+class Keeper:
+    """Collects over a stage what its ``keep`` asks for.
+
+    Args:
+        stage: The stage.
+        folder: Where snapshots are written.
+        state: :meth:`state_dict` of the keeper whose work is continued; empty at the start.
+    """
+
+    def __init__(self, stage: StageConfig, folder: FoldFolder, state: dict[str, Any]) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.best: dict[str, Tensor] = {}
+        self.average = WeightAverage(stage.ema_decay if stage.keep == "ema" else 1.0)
+        if state:
+            self.best = state["best"]
+            self.average.load_state_dict(state["average"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "average": self.average.state_dict()}
+
+    def after_step(self, network: nn.Module) -> None:
+        """The optimiser made a step."""
+        if self.stage.keep == "ema":
+            self.average.update(network)
+
+    def after_epoch(self, network: nn.Module, epochs: int, *, improved: bool) -> None:
+        """An epoch was trained and validated.
+
+        Args:
+            network: With the epoch's last weights.
+            epochs: Epochs of the stage that are behind.
+            improved: Whether the monitored figure was never as good.
+        """
+        stage = self.stage
+        cycles, rest = divmod(epochs, stage.cycle)
+        if stage.keep == "best" and improved:
+            self.best = _copy(network)
+        elif stage.keep == "average" and (stage.average_over == "epochs" or not rest):
+            self.average.update(network)
+        elif stage.keep == "snapshots" and not rest:
+            save_weights(network, self.folder.snapshot(cycles))
+
+    def hand_on(self, network: nn.Module) -> bool:
+        """Give the network the weights kept.
+
+        Returns:
+            Whether its batch-norm statistics have to be estimated anew.
+        """
+        if self.best:
+            network.load_state_dict(self.best)
+        if self.average.count:
+            self.average.apply(network)
+        return self.average.count > 0
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's parameters and buffers as safetensors, atomically."""
+    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(state, temporary)
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    """The network's state, detached from it: a reference would change with the next step."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

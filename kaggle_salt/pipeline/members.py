@@ -1,0 +1,192 @@
+"""The runs of an ensemble: found, checked against the data, and their test tiles predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
+from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.fold import predict_test
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run in the ensemble: its finished folds, and its weight."""
+
+    run: RunFolder
+    config: Config
+    folds: tuple[int, ...]
+    weight: float
+
+
+def open_members(
+    workspace: Workspace,
+    runs: Sequence[str],
+    weights: Sequence[float] | None,
+    competition: Competition,
+    listener: Listener,
+) -> list[Member]:
+    """Open the runs of an ensemble.
+
+    Args:
+        workspace: Where fold table and runs lie.
+        runs: Names of runs; none means the one trained last.
+        weights: One positive number for each run; equal by default.
+        competition: The data that they must have been trained on.
+        listener: Told of a run chosen for want of a name, and of other fold tables.
+
+    Raises:
+        ConfigError: Unknown run, no trained fold, or wrong weights.
+        DataError: A run was trained on other data.
+    """
+    names = list(runs) or [_last_run(workspace, listener)]
+    members = [
+        _member(open_run(workspace.runs, name), weight, competition)
+        for name, weight in zip(names, _run_weights(names, weights), strict=True)
+    ]
+    _warn_of_other_folds(members, file_hash(workspace.folds), listener)
+    return members
+
+
+def report_missing(
+    missing: Mapping[str, tuple[int, ...]], require_all: bool, listener: Listener
+) -> None:
+    """Warn of folds that are not trained, or refuse to go on without them.
+
+    Args:
+        missing: Folds without a trained network, by run.
+        require_all: Refuse.
+        listener: Told what is left out.
+
+    Raises:
+        ConfigError: A fold is missing and ``require_all`` is set.
+    """
+    for run, folds in missing.items():
+        if not folds:
+            continue
+        text = f"run {run} lacks fold {', '.join(map(str, folds))}"
+        command = f"salt train --run {run} --fold {','.join(map(str, folds))} --resume"
+        if require_all:
+            raise ConfigError(text, expected="every fold (--require-all)", next_step=command)
+        listener.warn(f"{text}: left out. To train the rest: {command}")
+
+
+def blend_test(
+    members: Sequence[Member],
+    competition: Competition,
+    stem: Path,
+    how: str,
+    device: str,
+    listener: Listener,
+) -> None:
+    """Predict the test tiles with every fold of the runs, and write their blend.
+
+    All folds of all runs are averaged at once, each with its part of its run's weight. For
+    ``mean`` that is the mean of the runs' means; a ``vote`` is one of all networks.
+
+    Args:
+        members: The runs and their weights.
+        competition: Where the test tiles are.
+        stem: Where to write the blend (see :mod:`kaggle_salt.predictions`).
+        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        device: Where the networks run.
+        listener: Told how the work goes.
+    """
+    if not competition.test_ids:
+        listener.warn("there are no test tiles: the ensemble can be scored but not submitted")
+        return
+    parts, weights = [], []
+    for member in members:
+        training = member.config.training
+        compute = choose_compute(device, training.precision, training.channels_last)
+        for fold in member.folds:
+            part = predict_test(
+                member.config,
+                member.run.fold(fold),
+                competition.test_ids,
+                competition.test_images,
+                data_hash=competition.test_hash,
+                compute=compute,
+                progress=listener.progress(f"{member.run.name} fold {fold}: test tiles"),
+            )
+            parts.append(part)
+            weights.append(member.weight / len(member.folds))
+    blend(parts, weights=weights, how=how, stem=stem)
+
+
+def _last_run(workspace: Workspace, listener: Listener) -> str:
+    """Name of the run whose fold was finished last."""
+    finished = sorted(
+        (summary.stat().st_mtime, summary.parent.parent.name)
+        for summary in workspace.runs.glob("*/fold*/fold.json")
+    )
+    if not finished:
+        raise ConfigError(
+            f"no run in {workspace.runs} has a trained fold",
+            expected="at least one",
+            next_step="salt train --fold 0",
+        )
+    names = {name for _, name in finished}
+    last = finished[-1][1]
+    if len(names) > 1:
+        listener.note(
+            f"taking run {last}, trained last; to blend runs, name them: "
+            f"salt ensemble {' '.join(sorted(names))}"
+        )
+    return last
+
+
+def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[float]:
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"a run is named twice: {' '.join(names)}",
+            expected="each run once",
+            next_step=f"salt ensemble {' '.join(dict.fromkeys(names))}",
+        )
+    if weights is None:
+        return [1.0] * len(names)
+    if len(weights) != len(names) or not all(np.isfinite(w) and w > 0 for w in weights):
+        raise ConfigError(
+            f"weights {', '.join(f'{w:g}' for w in weights)} for {len(names)} runs",
+            expected="one positive number for each run, in their order",
+            next_step="--weights 2,1 or --weights equal",
+        )
+    return list(weights)
+
+
+def _member(run: RunFolder, weight: float, competition: Competition) -> Member:
+    folds = tuple(run.finished_folds())
+    if not folds:
+        half = run.unfinished_folds()
+        raise ConfigError(
+            f"run {run.name} has no trained fold"
+            + (f" (fold {half[0]} is half trained)" if half else ""),
+            expected="at least one",
+            next_step=f"salt train --run {run.name} --fold 0" + (" --resume" if half else ""),
+        )
+    if read_json(run.manifest).get("train_hash") != competition.train_hash:
+        raise DataError(
+            f"run {run.name} was trained on other tiles than those in {competition.path}",
+            expected="the data it was trained on",
+            next_step="--data FOLDER, or train again under another --run NAME",
+        )
+    return Member(run, load_config(run.config), folds, weight)
+
+
+def _warn_of_other_folds(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
+    for member in members:
+        if read_json(member.run.manifest).get("folds_hash") != folds_hash:
+            listener.warn(
+                f"run {member.run.name} was trained on another fold table than the present one: "
+                "its predictions are out of fold all the same, but the table's folds are not its"
+            )

@@ -1,0 +1,115 @@
+"""``salt presets check``: whether a configuration can be trained, and what it would train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.fold import check_trainable
+from kaggle_salt.learning.networks import WHOLE, build
+from kaggle_salt.presets import preset_path
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One stage in a line; ``size`` is the side of what the network sees, in pixels."""
+
+    name: str
+    epochs: int
+    size: int
+    tiles: str
+    loss: str
+    optimizer: str
+    lr: float
+    schedule: str
+    keep: str
+
+
+@dataclass(frozen=True)
+class PresetReport:
+    """What a valid configuration describes.
+
+    Args:
+        source: The file or the preset.
+        description: Its own description.
+        architecture: Name of the network.
+        parameters: Number of trainable parameters.
+        weights: What the network starts from: imagenet, none, or a file.
+        tile: Side of the tiles it was checked for, in pixels.
+        size: Side of the network's input, in pixels.
+        framing: How a tile becomes as large: pad or resize.
+        channels: What the network sees of it.
+        augmentation: Name of the pipeline.
+        stages: In the order they are trained.
+        needs: What has to be there when it is trained.
+    """
+
+    source: str
+    description: str
+    architecture: str
+    parameters: int
+    weights: str
+    tile: int
+    size: int
+    framing: str
+    channels: str
+    augmentation: str
+    stages: tuple[StageReport, ...]
+    needs: tuple[str, ...]
+
+
+def check_preset(source: str, tile: int) -> PresetReport:
+    """Validate a configuration down to the network, offline.
+
+    Args:
+        source: A TOML file, or the name of a preset (which has no suffix).
+        tile: Side of the tiles that would be trained on, in pixels.
+
+    Raises:
+        ConfigError: Unknown preset, key or value; a network that cannot be built; a size that
+            does not suit it; an unknown augmentation; a weights file that does not fit.
+    """
+    config = load_config(Path(source) if Path(source).suffix else preset_path(source))
+    model = config.model
+    downloads = model.weights == "imagenet" and model.architecture not in WHOLE
+    check_trainable(config, (tile, tile), pretrained=not downloads)
+    network = build(model, config.input.channel_count, pretrained=False)
+    return PresetReport(
+        source=source,
+        description=config.description,
+        architecture=model.architecture,
+        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        weights=model.weights,
+        tile=tile,
+        size=config.input.size,
+        framing=config.input.framing,
+        channels=config.input.channels,
+        augmentation=config.augment.pipeline,
+        stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
+        needs=tuple(_needs(config)),
+    )
+
+
+def _stage_report(stage: StageConfig, size: int) -> StageReport:
+    return StageReport(
+        name=stage.name,
+        epochs=stage.epochs,
+        size=size // stage.shrink,
+        tiles=stage.tiles,
+        loss=stage.loss.name,
+        optimizer=stage.optimizer.name,
+        lr=stage.optimizer.lr,
+        schedule=stage.schedule.name,
+        keep=stage.keep,
+    )
+
+
+def _needs(config: Config) -> list[str]:
+    needs = []
+    if config.model.weights == "imagenet":
+        needs.append("the encoder's ImageNet weights, which salt train downloads")
+    if not config.pseudo.file and any(stage.tiles == "pseudo" for stage in config.stage):
+        needs.append("pseudo-labels: salt train --pseudo FILE")
+    return needs

@@ -1,0 +1,246 @@
+"""``salt pseudo-label``: test tiles labelled by trained networks, for others to learn from.
+
+Fold k's student is taught by the fold-k networks of the runs alone, none of which has seen a
+mask of fold k's validation tiles; so its out-of-fold score stays as honest as theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kaggle_salt.competition import rle
+from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.folds import read_folds
+from kaggle_salt.competition.pseudo_labels import (
+    Confidence,
+    MadeOf,
+    Manifest,
+    Network,
+    Teachers,
+    manifest_path,
+    read_manifest,
+    set_name,
+    write_pseudo_labels,
+)
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config_file import load_config
+from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.pseudo import Selection, select_tiles
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.fold import predict_test, read_summary
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
+
+
+@dataclass(frozen=True)
+class PseudoReport:
+    """Pseudo-labels on disk: their CSV and what its manifest says."""
+
+    csv: Path
+    manifest: Manifest
+    existed: bool
+
+
+def pseudo_label(
+    workspace: Workspace,
+    runs: Sequence[str],
+    *,
+    wanted: Confidence | None = None,
+    teachers: Teachers = "fold",
+    out: Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> PseudoReport:
+    """Label the confident test tiles with the mean prediction of trained networks.
+
+    Args:
+        workspace: Where data, fold table and runs lie.
+        runs: Names of runs; their networks count alike.
+        wanted: What counts as confident.
+        teachers: ``fold``: a set of labels for each fold trained in all the runs, made by
+            these folds' networks. ``all``: one set for every student, made by all networks.
+        out: The CSV to write; by default ``pseudo-labels.csv`` in the first run's folder.
+        overwrite: Replace a file made of something else.
+        device: Where the test tiles are predicted.
+        listener: Told how the work goes.
+
+    Raises:
+        ConfigError: A run that cannot teach, no confident tile, or a file is there already.
+        DataError: There are no test tiles, or a run does not belong to this data.
+    """
+    listener = listener or Listener()
+    competition = workspace.open(listener)
+    table = read_folds(workspace.folds, competition.ids, competition.masks)
+    members = _open_teachers(workspace, runs, teachers, competition)
+    made_of = MadeOf(
+        teachers=teachers,
+        networks=_networks(members, teachers, listener),
+        settings=wanted or Confidence(),
+        folds_hash=file_hash(workspace.folds),
+        test_hash=competition.test_hash,
+    )
+    csv = out or members[0].path / "pseudo-labels.csv"
+    same = _same_labels(csv, made_of, overwrite=overwrite)
+    if same is not None:
+        return PseudoReport(csv, same, existed=True)
+    labels, counts = _make_labels(workspace, made_of, competition, table, device, listener)
+    manifest = write_pseudo_labels(csv, labels, made_of, tuple(counts))
+    return PseudoReport(csv, manifest, existed=False)
+
+
+def _make_labels(
+    workspace: Workspace,
+    made_of: MadeOf,
+    competition: Competition,
+    table: pd.DataFrame,
+    device: str,
+    listener: Listener,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Rows of the CSV, and the counts of the manifest."""
+    wanted = made_of.settings
+    blank = competition.test_images.max(axis=(1, 2)) == competition.test_images.min(axis=(1, 2))
+    labels, counts = [], []
+    for name, networks in made_of.networks.items():
+        predicted = _predict(workspace, networks, competition, device, listener)
+        training = table[table["fold"].astype(str) != name]  # where all teach, every tile
+        selection = select_tiles(predicted, blank, training, wanted)
+        _refuse_nothing(selection, name, wanted)
+        masks = apply_decision(predicted.probabilities[selection.tiles["row"].to_numpy()])
+        labels.append(selection.tiles.assign(fold=name, rle_mask=rle.encode_batch(masks)))
+        counts += [{"fold": name, **stratum} for stratum in selection.strata]
+    return pd.concat(labels), counts
+
+
+def _open_teachers(
+    workspace: Workspace, names: Sequence[str], teachers: Teachers, competition: Competition
+) -> list[RunFolder]:
+    """The runs, if they were trained on these tiles and folds."""
+    if not competition.test_ids:
+        raise DataError(
+            f"{competition.path} has no test tiles to label",
+            expected="test.zip (or test/) and sample_submission.csv",
+            next_step="put them beside the training tiles: salt download",
+        )
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"the teachers are named {' '.join(names) or 'nowhere'}",
+            expected="one run or more, each once",
+            next_step=f"salt pseudo-label {' '.join(dict.fromkeys(names)) or 'RUN'}",
+        )
+    hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
+    members = [open_run(workspace.runs, name) for name in names]
+    for run in members:
+        manifest = read_json(run.manifest)
+        if any(manifest.get(key) != value for key, value in hashes.items()):
+            raise DataError(
+                f"run {run.name} was trained on other tiles or another fold table",
+                expected="teachers trained under the present one: others may have seen the tiles "
+                "that the student is validated on",
+                next_step="restore them, or train teachers anew under another --run NAME",
+            )
+        if teachers == "fold" and manifest.get("pseudo_teachers") == "all":
+            raise ConfigError(
+                f"run {run.name} has learnt from networks of all folds, and so from the tiles "
+                "that its student would be validated on",
+                expected="teachers that learnt from their own fold's networks only",
+                next_step="name other runs, or --teachers all and an inflated out-of-fold score",
+            )
+    return members
+
+
+def _networks(
+    members: Sequence[RunFolder], teachers: Teachers, listener: Listener
+) -> dict[str, tuple[Network, ...]]:
+    """The networks that teach each set of labels, by the set's name."""
+    trained = {run.name: set(run.finished_folds()) for run in members}
+    some, every = set.union(*trained.values()), set.intersection(*trained.values())
+    if not (every if teachers == "fold" else some):
+        raise ConfigError(
+            f"there is no fold that {' and '.join(trained)} have trained to the end",
+            expected="at least one",
+            next_step=f"salt train --run {members[0].name} --fold 0",
+        )
+    networks = [
+        Network(run=run.name, fold=fold, weights_hash=read_summary(run.fold(fold)).weights_hash)
+        for run in members
+        for fold in run.finished_folds()
+    ]
+    if teachers == "all":
+        return {"all": tuple(networks)}
+    if lacking := sorted(some - every):
+        listener.warn(f"no labels for fold {', '.join(map(str, lacking))}: not every run has it")
+    return {
+        set_name(teachers, fold): tuple(one for one in networks if one.fold == fold)
+        for fold in sorted(every)
+    }
+
+
+def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | None:
+    """Manifest of the labels at ``csv`` if they are whole and were made of the same."""
+    if csv.suffix != ".csv":
+        raise ConfigError(
+            f"pseudo-labels cannot be called {csv.name}",
+            expected="a name in .csv; the manifest has the same in .json",
+            next_step="--out FILE.csv",
+        )
+    taken = [path for path in (csv, manifest_path(csv)) if path.exists()]
+    if len(taken) == 2:
+        with contextlib.suppress(DataError):  # a damaged manifest vouches for nothing
+            manifest = read_manifest(csv)
+            if manifest.made_of == made_of and manifest.csv_sha256 == file_hash(csv):
+                return manifest
+    if taken and not overwrite:
+        raise ConfigError(
+            f"{taken[0]} exists and was made of something else",
+            expected="a new name for other labels; runs trained on these would no longer match",
+            next_step="--out FILE.csv for a second file, or --overwrite to replace it",
+        )
+    return None
+
+
+def _predict(
+    workspace: Workspace,
+    networks: Sequence[Network],
+    competition: Competition,
+    device: str,
+    listener: Listener,
+) -> Predictions:
+    """Mean prediction of the test tiles; every run counts alike."""
+    networks_of = Counter(network.run for network in networks)
+    parts = []
+    for network in networks:
+        run = open_run(workspace.runs, network.run)
+        config = load_config(run.config)
+        training = config.training
+        part = predict_test(
+            config,
+            run.fold(network.fold),
+            competition.test_ids,
+            competition.test_images,
+            data_hash=competition.test_hash,
+            compute=choose_compute(device, training.precision, training.channels_last),
+            progress=listener.progress(f"{run.name} fold {network.fold}: test tiles"),
+        )
+        parts.append(part)
+    return blend(parts, weights=[1 / networks_of[network.run] for network in networks])
+
+
+def _refuse_nothing(selection: Selection, name: str, wanted: Confidence) -> None:
+    if selection.tiles.empty:
+        confident = sum(stratum["confident"] for stratum in selection.strata)
+        raise ConfigError(
+            f"no test tile can be labelled for fold {name}: {confident} are confident enough",
+            expected=f"more with {wanted.confidence:g} of their pixels below {wanted.low:g} "
+            f"or above {wanted.high:g}",
+            next_step="a smaller --confidence, or better teachers",
+        )

@@ -1,0 +1,81 @@
+"""``salt train --rounds``: students become teachers, each round a run of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from kaggle_salt.competition.pseudo_labels import MadeOf, read_manifest
+from kaggle_salt.config import Config
+from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.pipeline.pseudo import pseudo_label
+from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import RunFolder
+
+
+def train_rounds(
+    workspace: Workspace,
+    run: RunFolder,
+    config: Config,
+    *,
+    rounds: int,
+    folds: str = "0",
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> list[FoldSummary]:
+    """Train a run; or runs ``<run>-1``, ``<run>-2``, ..., each on the labels of the one before.
+
+    The first round trains on ``config.pseudo.file``. What is finished is left as it is.
+
+    Args:
+        workspace: Where data, fold table and runs lie.
+        run: The run, or whose name the rounds' names begin with.
+        config: Its configuration.
+        rounds: How many; one is :func:`train`.
+        folds: See :func:`train`, like the rest.
+        device: Where to compute.
+        resume: Go on with half-trained folds.
+        overwrite: Throw away what the folds asked for hold, and the labels made from them.
+        listener: Told how the work goes.
+
+    Returns:
+        The last round's summaries.
+
+    Raises:
+        ConfigError: There is no file of pseudo-labels to begin with.
+    """
+    train_one = partial(train, workspace, folds=folds, device=device, resume=resume,
+                        overwrite=overwrite, listener=listener)  # fmt: skip
+    if rounds == 1:
+        return train_one(run, config)
+    given = _given_labels(config)
+    student = _student(run, 1)
+    summaries = train_one(student, config)
+    for number in range(2, rounds + 1):
+        labels = pseudo_label(
+            workspace, [student.name], wanted=given.settings, teachers=given.teachers,
+            overwrite=overwrite, device=device, listener=listener,
+        )  # fmt: skip
+        pseudo = config.pseudo.model_copy(update={"file": str(labels.csv)})
+        student = _student(run, number)
+        summaries = train_one(student, config.model_copy(update={"pseudo": pseudo}))
+    return summaries
+
+
+def _student(run: RunFolder, number: int) -> RunFolder:
+    return RunFolder(run.path.with_name(f"{run.name}-{number}"))
+
+
+def _given_labels(config: Config) -> MadeOf:
+    """What the labels of the first round were made of; those of the others are made likewise."""
+    if not config.pseudo.file:
+        raise ConfigError(
+            "there are no pseudo-labels for the first of several rounds",
+            expected="labels that trained runs gave to the test tiles",
+            next_step="salt pseudo-label RUN, then --pseudo FILE",
+        )
+    return read_manifest(Path(config.pseudo.file)).made_of

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from kaggle_salt.competition import rle
+from kaggle_salt.competition.pseudo_labels import (
+    Confidence,
+    MadeOf,
+    Network,
+    Teachers,
+    write_pseudo_labels,
+)
+from kaggle_salt.config import Config, PseudoConfig, StageConfig
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.pipeline.prepare import make_fold_table
+from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import file_hash
+from tests.makers import TinyCompetition, write_competition
+
+STAGE = StageConfig(name="bce", epochs=1)
+
+
+class Heard(Listener):
+    """Remembers what it was warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> TinyCompetition:
+    return write_competition(tmp_path / "data", n_train=6, n_test=4)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, made: TinyCompetition) -> Workspace:
+    workspace = Workspace.under(tmp_path)
+    make_fold_table(workspace, n_folds=2)
+    return workspace
+
+
+def mask_of(tile: str, fold: str) -> NDArray[np.bool_]:
+    """A label that no other tile and no other fold has."""
+    mask = np.zeros((8, 8), dtype=np.bool_)
+    mask[int(tile[-1]), 4 if fold == "all" else int(fold)] = True
+    return mask
+
+
+def write_labels(workspace: Workspace, sets: dict[str, list[str]]) -> Config:
+    """Labels of these tiles, by set; gives a configuration that wants them."""
+    teachers: Teachers = "all" if "all" in sets else "fold"
+    made_of = MadeOf(
+        teachers=teachers,
+        networks={
+            name: (Network(run="tiny", fold=0 if name == "all" else int(name), weights_hash="a"),)
+            for name in sets
+        },
+        settings=Confidence(),
+        folds_hash=file_hash(workspace.folds),
+        test_hash=workspace.open(Listener()).test_hash,
+    )
+    rows = [
+        {"fold": name, "id": tile, "confidence": 1.0, "coverage": 1 / 64,
+         "rle_mask": rle.encode(mask_of(tile, name))}
+        for name, tiles in sets.items()
+        for tile in tiles
+    ]  # fmt: skip
+    csv = workspace.runs / "labels.csv"
+    write_pseudo_labels(csv, pd.DataFrame(rows), made_of, ())
+    return Config(pseudo=PseudoConfig(file=str(csv)), stage=(STAGE,))
+
+
+def test_without_pseudo_labels_the_tiles_stay_on_disk(workspace: Workspace) -> None:
+    data = TrainingData.open(workspace, Config(stage=(STAGE,)), "all", Listener())
+    assert list(data.folds) == [0, 1]
+    assert set(data.hashes) == {"train_hash", "folds_hash"}
+    tiles = data.tiles(1)
+    assert tiles.images is data.competition.images
+    assert isinstance(tiles.images, np.memmap)
+    assert tiles.pseudo_rows.tolist() == []
+    rows = sorted([*tiles.train_rows, *tiles.validation_rows])
+    assert rows == list(range(6))
+
+
+def test_each_fold_has_its_own_labels(workspace: Workspace, made: TinyCompetition) -> None:
+    sets = {"0": [made.test_ids[3], made.test_ids[1]], "1": [made.test_ids[2]]}
+    heard = Heard()
+    data = TrainingData.open(workspace, write_labels(workspace, sets), "all", heard)
+    for fold, wanted in enumerate(sets.values()):
+        tiles = data.tiles(fold)
+        assert tiles.pseudo_rows.tolist() == list(range(6, 6 + len(wanted)))
+        assert tiles.pseudo_rows.dtype == tiles.train_rows.dtype
+        assert np.array_equal(tiles.images[:6], made.images)
+        assert np.array_equal(tiles.masks[:6], made.masks)
+        for row, tile in zip(tiles.pseudo_rows, wanted, strict=True):
+            assert np.array_equal(tiles.images[row], made.test_images[made.test_ids.index(tile)])
+            assert np.array_equal(tiles.masks[row], mask_of(tile, str(fold)))
+    assert data.hashes["pseudo_hash"] == file_hash(workspace.runs / "labels.csv")
+    assert (data.hashes["pseudo_teachers"], heard.warnings) == ("fold", [])
+
+
+def test_labels_of_all_networks_are_warned_of(workspace: Workspace, made: TinyCompetition) -> None:
+    heard = Heard()
+    config = write_labels(workspace, {"all": [made.test_ids[0]]})
+    data = TrainingData.open(workspace, config, "1", heard)
+    assert np.array_equal(data.tiles(1).masks[6], mask_of(made.test_ids[0], "all"))
+    assert data.hashes["pseudo_teachers"] == "all"
+    [warning] = heard.warnings
+    assert "the out-of-fold score will be too high (by about .005)" in warning
+
+
+def test_only_test_tiles_have_pseudo_labels(workspace: Workspace, made: TinyCompetition) -> None:
+    config = write_labels(workspace, {"0": [made.test_ids[0]], "1": [made.ids[2]]})
+    assert TrainingData.open(workspace, config, "0", Listener()).labels[0].ids == made.test_ids[:1]
+    found = f"no test tiles: {made.ids[2]}\nexpected: test tiles(.|\n)*next: salt pseudo-label"
+    with pytest.raises(DataError, match=found):
+        TrainingData.open(workspace, config, "all", Listener())
+
+
+def test_a_stage_of_pseudo_labelled_tiles_needs_some(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    stage = StageConfig(name="pretrain", epochs=1, tiles="pseudo")
+    found = r"stage 'pretrain' trains on pseudo(.|\n)*salt pseudo-label RUN, then --pseudo FILE"
+    with pytest.raises(ConfigError, match=found):
+        TrainingData.open(workspace, Config(stage=(STAGE, stage)), "0", Listener())
+    pseudo = write_labels(workspace, {"0": [made.test_ids[0]]}).pseudo
+    data = TrainingData.open(workspace, Config(pseudo=pseudo, stage=(stage,)), "0", Listener())
+    assert list(data.labels) == [0]
+
+
+def test_labels_of_other_folds_or_for_other_folds_are_refused(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    config = write_labels(workspace, {"0": [made.test_ids[0]]})
+    with pytest.raises(DataError, match="no labels for fold 1"):
+        TrainingData.open(workspace, config, "all", Listener())
+    make_fold_table(workspace, n_folds=2, seed=1, overwrite=True)
+    with pytest.raises(DataError, match="made with another fold table"):
+        TrainingData.open(workspace, config, "0", Listener())

@@ -1,0 +1,364 @@
+"""No key of a configuration is a dead letter: each is changed, and something comes out different.
+
+The keys are read from the models themselves, so that a new one without a case fails here.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from kaggle_salt.competition.pseudo_labels import (
+    Confidence,
+    MadeOf,
+    Network,
+    write_pseudo_labels,
+)
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.learning import training
+from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import predict
+from kaggle_salt.learning.losses import make_loss
+from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.optim import Schedule
+from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.training import FoldTraining
+from kaggle_salt.pipeline.prepare import make_fold_table
+from kaggle_salt.pipeline.presets import check_preset
+from kaggle_salt.pipeline.train import train as train_folds
+from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.runs import RunFolder, file_hash
+from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
+from tests.makers import write_competition
+from tests.tiny import draw_no_curves
+
+BASE = """
+description = "a tiny network for a test"
+input = { size = 32 }
+augment = { pipeline = "none" }
+training = { batch_size = 4, precision = "float32", workers = 0 }
+
+[model]
+architecture = "compact"
+weights = "none"
+options = { widths = [4, 8], depths = [1, 1], decoder = [4], hypercolumn = 4 }
+
+[[stage]]
+name = "first"
+epochs = 4
+optimizer = { name = "sgd", lr = 0.05 }
+schedule = { name = "constant" }
+"""
+
+#: Validation loss and score of the four epochs: the loss is best in the first, the score in the
+#: second, and neither in the last.
+FIGURES = [(1.0, 0.1), (2.0, 0.4), (3.0, 0.3), (4.0, 0.2)]
+
+Effect = Callable[[Config, Path], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a key is shown to work.
+
+    Args:
+        values: TOML values that must all have another effect than one another, and than the
+            key's value without them.
+        effect: What is looked at; gets the configuration and an empty folder.
+        given: Further settings, under which the key matters.
+    """
+
+    values: tuple[str, ...]
+    effect: Effect
+    given: tuple[str, ...] = ()
+
+
+def bits(state: dict[str, Tensor]) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
+
+
+def framed(config: Config, _: Path) -> object:
+    """What the network would see of a tile."""
+    inputs = Framing((SIDE, SIDE), config.input).prepare(torch.from_numpy(tiny_tiles().images[:1]))
+    return inputs.shape, inputs.numpy().tobytes()
+
+
+def network_of(config: Config) -> nn.Module:
+    torch.manual_seed(0)
+    return build(config.model, config.input.channel_count)
+
+
+def layers(config: Config, _: Path) -> object:
+    return str(network_of(config))
+
+
+def first_weights(config: Config, _: Path) -> object:
+    return bits(network_of(config).state_dict())
+
+
+def logits(config: Config, _: Path) -> object:
+    """Of the network, in the number format asked for."""
+    choice = config.training
+    compute = choose_compute("cpu", choice.precision, choice.channels_last)
+    inputs = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = compute.place(network_of(config)).eval()
+    with torch.inference_mode():
+        return compute.forward(network, inputs).numpy().tobytes()
+
+
+def layout(config: Config, _: Path) -> object:
+    """Whether weights lie channels last."""
+    compute = choose_compute("cpu", "float32", config.training.channels_last)
+    network = compute.place(network_of(config))
+    kernels = [p for p in network.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    return [p.is_contiguous(memory_format=torch.channels_last) for p in kernels]
+
+
+def worker_count(config: Config, folder: Path) -> object:
+    return start(config, folder).loader.num_workers
+
+
+def with_pseudo_rows() -> TrainingTiles:
+    """Eight tiles to train on and four to validate; eight more have pseudo-labels."""
+    tiles = tiny_tiles(20)
+    rows = np.arange(20)
+    return TrainingTiles(tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:])
+
+
+def trained(config: Config, folder: Path) -> FoldTraining:
+    """A training over all its stages; what its validation gives is written down beforehand."""
+    fold = start(config, folder, tiles=with_pseudo_rows())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "validate", script_validation(FIGURES)[0])
+        fold.run()
+    return fold
+
+
+def weights(config: Config, folder: Path) -> object:
+    """The weights that a training leaves, and those of its snapshots."""
+    fold = trained(config, folder)
+    snapshots = [path.read_bytes() for path in sorted(fold.folder.path.glob("snapshot*"))]
+    return bits(fold.network.state_dict()), snapshots
+
+
+def history(config: Config, folder: Path) -> object:
+    """Stage and number of every epoch."""
+    return [(row["stage"], row["epoch"]) for row in trained(config, folder).progress.history]
+
+
+def rates(config: Config, _: Path) -> object:
+    """The learning rate of every step of a stage in which nothing gets better."""
+    stage = config.stage[0]
+    schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, steps_per_epoch=5)
+    values = []
+    for step in range(5 * stage.epochs):
+        values.append(schedule.learning_rate(step))
+        if step % 5 == 4:
+            schedule.end_epoch(1.0)
+    return values
+
+
+def loss_value(config: Config, _: Path) -> object:
+    """The loss of outputs with every head, on three tiles of which one is empty."""
+    draw = torch.Generator().manual_seed(0)
+    one, two, three = (torch.randn(3, 1, 8, 8, generator=draw) for _ in range(3))
+    target = torch.zeros(3, 1, 8, 8, dtype=torch.bool)
+    target[0, :, 5:], target[1, :, 2:] = True, True
+    outputs = Outputs(one, (two,), three, torch.tensor([0.3, -0.2, 0.1]))
+    return make_loss(config.stage[0].loss)(outputs, target).item()
+
+
+def probabilities(config: Config, _: Path) -> object:
+    """What is stored for the tiles, and in which portions it is computed."""
+    images = tiny_tiles().images
+    out = np.empty_like(images)
+    portions: list[int] = []
+    predict(
+        [network_of(config)], images, out,
+        framing=Framing((SIDE, SIDE), config.input), compute=choose_compute("cpu", "float32"),
+        config=config.inference, progress=lambda done, _: portions.append(done),
+    )  # fmt: skip
+    return out.tobytes(), portions
+
+
+def shown(config: Config, folder: Path) -> object:
+    path = folder / "own.toml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    return check_preset(str(path), SIDE).description
+
+
+def fold_hash(config: Config, folder: Path) -> object:
+    """Hash of the weights that ``salt train`` leaves; labels lie in ``labels.csv``."""
+    workspace = Workspace.under(folder)
+    write_competition(workspace.data, n_train=12, n_test=4, shape=(SIDE, SIDE))
+    make_fold_table(workspace, n_folds=3)
+    competition = Competition.open(workspace.data)
+    made_of = MadeOf(
+        teachers="fold", networks={"0": (Network(run="teacher", fold=0, weights_hash="x"),)},
+        settings=Confidence(), folds_hash=file_hash(workspace.folds),
+        test_hash=competition.test_hash,
+    )  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "fold": "0",
+            "id": competition.test_ids,
+            "confidence": 1.0,
+            "coverage": 0.0,
+            "rle_mask": "",
+        }
+    )
+    write_pseudo_labels(folder / "labels.csv", table, made_of, ())
+    with pytest.MonkeyPatch.context() as patch:
+        draw_no_curves(patch)
+        patch.chdir(folder)
+        [summary] = train_folds(workspace, RunFolder(workspace.runs / "run"), config, device="cpu")
+    return summary.weights_hash
+
+
+LOVASZ = ("stage.first.loss.name=lovasz",)
+ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
+RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
+COSINE = ("stage.first.schedule={name='cosine'}",)
+PLATEAU = ("stage.first.schedule={name='plateau', patience=2, floor=0.001}",)
+
+CASES = {
+    "description": Case(("another",), shown),
+    "input.size": Case(("48",), framed),
+    "input.framing": Case(("resize",), framed),
+    "input.border": Case(("edge",), framed),
+    "input.channels": Case(("grey3", "grey+depth"), framed),
+    "model.architecture": Case(("classic-unet",), layers, ("model.options={}",)),
+    "model.encoder": Case(
+        ("tu-test_resnet",), layers, ("model.architecture=unet", "model.options={}")
+    ),
+    "model.weights": Case(("w.safetensors",), first_weights),
+    "model.options": Case(("{hypercolumn=8}",), layers),
+    "augment.pipeline": Case(("flip", "light", "strong"), weights),
+    "training.seed": Case(("1",), weights),
+    "training.batch_size": Case(("2",), weights),
+    "training.precision": Case(("bf16",), logits),
+    "training.channels_last": Case(("false",), layout),
+    "training.workers": Case(("1",), worker_count),
+    "pseudo.file": Case(("labels.csv",), fold_hash),
+    "pseudo.share": Case(("0.25", "0.75"), weights),
+    "inference.tta": Case(("none",), probabilities),
+    "inference.batch_size": Case(("5",), probabilities),
+    "stage.name": Case(("other",), history),
+    "stage.epochs": Case(("2", "3"), history),
+    "stage.tiles": Case(("masks", "pseudo"), weights),
+    "stage.loss.name": Case(("dice", "focal", "bce+dice", "lovasz", "bce+lovasz"), loss_value),
+    "stage.loss.phi": Case(("relu",), loss_value, LOVASZ),
+    "stage.loss.symmetric": Case(("false",), loss_value, LOVASZ),
+    "stage.loss.ignore_empty": Case(("true",), loss_value),
+    "stage.loss.gamma": Case(("1.0",), loss_value, ("stage.first.loss.name=focal",)),
+    "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value),
+    "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value),
+    "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value),
+    "stage.optimizer.name": Case(
+        ("adam", "adamw"), weights, ("stage.first.optimizer.weight_decay=0.1",)
+    ),
+    "stage.optimizer.lr": Case(("0.01",), weights),
+    "stage.optimizer.weight_decay": Case(("0.1",), weights),
+    "stage.optimizer.momentum": Case(("0.5", "0.0"), weights),
+    "stage.optimizer.clip": Case(("0.01",), weights),
+    "stage.optimizer.normalized": Case(("true",), weights),
+    "stage.schedule.name": Case(
+        ("cosine", "cosine-restarts", "poly", "plateau"),
+        rates,
+        ("stage.first.schedule.cycle=2", "stage.first.schedule.patience=2"),
+    ),
+    "stage.schedule.floor": Case(("0.5",), rates, COSINE),
+    "stage.schedule.warmup": Case(("0.25",), rates, COSINE),
+    "stage.schedule.cycle": Case(("1", "4"), rates, RESTARTS),
+    "stage.schedule.power": Case(("2.0",), rates, ("stage.first.schedule={name='poly'}",)),
+    "stage.schedule.factor": Case(("0.5",), rates, PLATEAU),
+    "stage.schedule.patience": Case(("1", "3"), rates, PLATEAU),
+    "stage.shrink": Case(("2",), weights),
+    "stage.keep": Case(("best", "average", "ema", "snapshots"), weights),
+    "stage.average_over": Case(("cycles",), weights, (*RESTARTS, "stage.first.keep=average")),
+    "stage.ema_decay": Case(("0.5",), weights, ("stage.first.keep=ema",)),
+    "stage.monitor": Case(("loss",), weights, ("stage.first.keep=best",)),
+    "stage.early_stopping": Case(("1",), history),
+}
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and type of every value in a configuration."""
+    for name, info in model.model_fields.items():
+        inner = [a for a in typing.get_args(info.annotation) if a is not Ellipsis]
+        for annotation in (info.annotation, *inner):
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                yield from keys(annotation, f"{prefix}{name}.")
+                break
+        else:
+            yield f"{prefix}{name}", info.annotation
+
+
+KEYS = dict(keys())
+
+
+def test_every_key_has_its_case() -> None:
+    assert set(CASES) == set(KEYS)
+    assert len(KEYS) > 45
+    assert {"input.size", "stage.schedule.warmup", "model.options"} <= set(KEYS)
+
+
+def configure(folder: Path, *overrides: str) -> Config:
+    path = folder / "base.toml"
+    path.write_text(BASE, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_every_key_does_something(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[key]
+    monkeypatch.chdir(tmp_path)
+    write_weights(tmp_path)
+    path = key.replace("stage.", "stage.first.")
+    settings = [case.given, *((*case.given, f"{path}={value}") for value in case.values)]
+    effects = []
+    for number, overrides in enumerate([case.given, *settings]):  # the first twice
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        effects.append(case.effect(configure(tmp_path, *overrides), folder))
+    assert effects[0] == effects[1]  # what differs below differs because of the key
+    for number, effect in enumerate(effects[2:], start=2):
+        others = [other for n, other in enumerate(effects) if n != number]
+        assert effect not in others, settings[number - 1]
+
+
+def write_weights(folder: Path) -> None:
+    """A file of other weights than a network starts with."""
+    torch.manual_seed(1)
+    config = configure(folder)
+    state = build(config.model, 1).state_dict()
+    safetensors.torch.save_file(state, folder / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, kind in KEYS.items() if typing.get_origin(kind) is Literal]
+)
+def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
+    """All values of a choice but the one that the case starts from, and ``auto``: one of these."""
+    case = CASES[key]
+    value: Any = configure(tmp_path, *case.given)
+    for part in key.split("."):
+        value = value.stage[0] if part == "stage" else getattr(value, part)
+    assert {*case.values, value} == {*typing.get_args(KEYS[key])} - {"auto"}
