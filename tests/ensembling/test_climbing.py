@@ -15,7 +15,7 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions
 from tests.ensembling.makers import leaning_members, tile_ids
 
-law = settings(max_examples=20)
+law = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -29,9 +29,10 @@ def library(
 
 
 def score_of(taken: list[Predictions], truth: NDArray[np.bool_], how: str) -> int:
-    """Sum of tenths of the members' blend at its best level, by thresholding at every level."""
-    values = blend(taken, how=how).probabilities
-    return max(round(10 * image_scores(truth, values > level).sum()) for level in range(256))
+    """Sum of tenths of the members' blend at its best level, by thresholding at every value."""
+    values = blend(taken, how=how, ids=tile_ids(len(truth))).probabilities
+    levels = [0, *np.unique(values).tolist()]
+    return max(round(10 * image_scores(truth, values > level).sum()) for level in levels)
 
 
 def slow_climb(
@@ -88,12 +89,12 @@ def test_two_halves_of_the_truth_share_and_the_wrong_one_is_left_out() -> None:
     left, right = truth.copy(), truth.copy()
     left[:, :, 2:] = right[:, :, :2] = False  # each sees a half of the salt ...
     maps = {
-        "wrong": (~truth * 255).astype(np.uint8),
         "left": (left * 200).astype(np.uint8),
         "right": (right * 200).astype(np.uint8),  # ... and the mean of both is 100 there
+        "wrong": (~truth * 255).astype(np.uint8),
     }
     found = climb(library(maps, truth))
-    assert found.weights == {"wrong": 0, "left": 1, "right": 1}
+    assert found.weights == {"left": 1, "right": 1, "wrong": 0}
     # a half has IoU .5, which passes no threshold: only the empty tile counts
     assert [(step.member, step.score) for step in found.path] == [("left", 0.25), ("right", 1.0)]
 

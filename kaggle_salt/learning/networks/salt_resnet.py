@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -74,8 +73,8 @@ class SaltResnet(nn.Module):
         *skips, x = self._encode(x)
         x = self.centre(x)
         outputs = []
-        for level, skip in zip(self.levels, [*([s] for s in skips[::-1]), []], strict=True):
-            x = level(x, skip)
+        for level in self.levels:
+            x = level(x, skips.pop() if skips else None)
             outputs.append(x)
         logits: Tensor = self.head(hypercolumn(outputs))
         return logits  # [B, 1, S, S]
@@ -121,7 +120,7 @@ class FPA(nn.Module):
 
 
 class UpsampledLevel(nn.Module):
-    """Bilinear x2, the skip beside it, two convolutions, scSE."""
+    """Bilinear x2, the skip beside it (channels 0: none), two convolutions, scSE."""
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
@@ -129,25 +128,32 @@ class UpsampledLevel(nn.Module):
             ConvNormAct(below + skip, width), ConvNormAct(width, width), ScSE(width)
         )
 
-    def forward(self, x: Tensor, skip: Sequence[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="bilinear")
-        level: Tensor = self.convs(torch.cat([x, *skip], dim=1))
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        level: Tensor = self.convs(x)
         return level  # [B, width, 2h, 2w]
 
 
 class TransposedLevel(nn.Module):
-    """A transposed convolution, the projected skip beside it (half the width each), scSE."""
+    """A transposed convolution and the projected skip, half the width each, then scSE.
+
+    Where there is no skip (channels 0) the transposed convolution has the whole width.
+    """
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
         projected = width // 2 if skip else 0
         self.lift = double(below, width - projected, kernel=2)
-        self.project = nn.ModuleList([nn.Conv2d(skip, projected, 1)] if skip else [])
+        self.project = nn.Conv2d(skip, projected, 1) if skip else nn.Identity()
         self.finish = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True), ScSE(width))
 
-    def forward(self, x: Tensor, skip: Sequence[Tensor]) -> Tensor:
-        sides = [project(s) for project, s in zip(self.project, skip, strict=True)]
-        level: Tensor = self.finish(torch.cat([self.lift(x), *sides], dim=1))
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        x = self.lift(x)
+        if skip is not None:
+            x = torch.cat([x, self.project(skip)], dim=1)
+        level: Tensor = self.finish(x)
         return level  # [B, width, 2h, 2w]
 
 

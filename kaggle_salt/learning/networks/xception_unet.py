@@ -45,11 +45,13 @@ class XceptionUnet(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.encoder(x)
-        x = self.middle(features[-1])
-        skips = [[skip] for skip in features[-2:0:-1]]
-        for lift, level, skip in zip(self.lift, self.up, [*skips, []], strict=True):
-            x = level(torch.cat([lift(x), *skip], dim=1))
+        _, *skips, last = self.encoder(x)
+        x = self.middle(last)
+        for lift, level in zip(self.lift, self.up, strict=True):
+            x = lift(x)
+            if skips:
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = level(x)
         logits: Tensor = self.head(x)
         return logits  # [B, 1, S, S]
 

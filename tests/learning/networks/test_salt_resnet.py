@@ -146,13 +146,13 @@ def test_the_centre_takes_maps_of_any_size(side: int) -> None:
 @pytest.mark.parametrize("kind", [UpsampledLevel, TransposedLevel])
 def test_a_level_doubles_the_size_with_or_without_a_skip(kind: type[nn.Module]) -> None:
     x, skip = torch.randn(2, 6, 3, 3), torch.randn(2, 5, 6, 6)
-    assert kind(6, 5, 8)(x, [skip]).shape == (2, 8, 6, 6)
-    assert kind(6, 0, 8)(x, []).shape == (2, 8, 6, 6)
+    assert kind(6, 5, 8)(x, skip).shape == (2, 8, 6, 6)
+    assert kind(6, 0, 8)(x, None).shape == (2, 8, 6, 6)
 
 
 def test_a_transposed_level_is_half_skip() -> None:
     level = TransposedLevel(6, 5, 8)
-    (project,) = level.project
+    project = level.project
     assert isinstance(project, nn.Conv2d)
     assert (project.out_channels, project.kernel_size) == (4, (1, 1))
     assert (level.lift.out_channels, level.lift.kernel_size) == (4, (2, 2))
