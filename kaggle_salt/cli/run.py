@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @command("train")
 def train(
     fold: Annotated[str, typer.Option(help="0, or 0,2, or all.")] = "0",
-    preset: Annotated[str | None, typer.Option(help="resnet34 (default), quick, unet.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A name of salt presets.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file in place of a preset.")] = None,
     run: Annotated[str | None, typer.Option(help="Name of the run; else the preset's.")] = None,
     set_: Annotated[

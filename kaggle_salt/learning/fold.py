@@ -20,7 +20,7 @@ from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import Progress, predict
 from kaggle_salt.learning.keeping import save_weights
-from kaggle_salt.learning.networks import build, check_size
+from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
 from kaggle_salt.runs import FoldFolder, files_hash, read_json, write_json
@@ -49,13 +49,16 @@ class FoldSummary:
     weights_hash: str
 
 
-def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: bool) -> None:
-    """Build what a fold needs and throw it away, so that a fault shows before a file is touched.
+def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: bool) -> nn.Module:
+    """Build what a fold needs, so that a fault shows before a file is touched.
 
     Args:
         config: The run's configuration.
         tile_shape: (height, width) of a tile, in pixels.
         pretrained: Whether the weights that ``model.weights`` names will be asked for.
+
+    Returns:
+        The network.
 
     Raises:
         ConfigError: Network, weights, augmentation or input size cannot be used.
@@ -67,6 +70,7 @@ def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: 
     network = build(config.model, config.input.channel_count, pretrained=pretrained)
     for size in sorted(sizes):
         check_size(network, config.input.channel_count, size)
+    return network
 
 
 def train_fold(
@@ -113,7 +117,7 @@ def train_fold(
         tiles=len(rows),
         epochs=progress.epoch,
         seconds=round(progress.seconds, 1),
-        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        parameters=count_parameters(network),
         weights_hash=weights_hash,
     )
     write_json(folder.summary, asdict(summary))

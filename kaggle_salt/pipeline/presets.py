@@ -8,7 +8,7 @@ from pathlib import Path
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.config_file import load_config
 from kaggle_salt.learning.fold import check_trainable
-from kaggle_salt.learning.networks import WHOLE, build
+from kaggle_salt.learning.networks import WHOLE, count_parameters
 from kaggle_salt.presets import preset_path
 
 
@@ -74,13 +74,12 @@ def check_preset(source: str, tile: int) -> PresetReport:
     config = load_config(Path(source) if Path(source).suffix else preset_path(source))
     model = config.model
     downloads = model.weights == "imagenet" and model.architecture not in WHOLE
-    check_trainable(config, (tile, tile), pretrained=not downloads)
-    network = build(model, config.input.channel_count, pretrained=False)
+    network = check_trainable(config, (tile, tile), pretrained=not downloads)
     return PresetReport(
         source=source,
         description=config.description,
         architecture=model.architecture,
-        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        parameters=count_parameters(network),
         weights=model.weights,
         tile=tile,
         size=config.input.size,

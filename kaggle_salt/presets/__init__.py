@@ -27,8 +27,8 @@ class Measured:
         budget_minutes: Training time that every preset was given.
         size: Side of the network's input, in pixels.
         epochs: Epochs trained within the budget.
-        minutes: Time from start to exit.
-        tiles_per_second: Training speed.
+        minutes: Training time, validation included.
+        tiles_per_second: Training tiles over that time.
         score: Out-of-fold score at threshold .5 with flip TTA; None where nothing was measured.
         low: Lower end of the score's 95 % interval.
         high: Upper end of it.

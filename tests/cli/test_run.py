@@ -174,6 +174,22 @@ def test_ensemble_prints_the_scores_and_the_decision(trained: Path) -> None:
         assert f"warning: {warning}: left out" in result.stderr
 
 
+def test_ensemble_prints_what_a_search_found(trained: Path) -> None:
+    search = ("ensemble", "tiny", "other", "--weights", "search", "--steps", "5")
+    result = salt(*search, "--how", "logits", "--device", "cpu")
+    assert "searching the weights of 2 runs on 13 tiles" in result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[8].split() == "run alone weight without it the blend loses 95 % interval".split()
+    assert [line.split()[0] for line in lines[9:11]] == ["tiny", "other"]
+    assert lines[11].startswith("runs taken, with the score on the tiles that chose: ")
+    assert lines[12].startswith("equal weights: 0.")
+    assert lines[14].endswith("weights and decision chosen on the other tiles each time")
+    report = json.loads(salt(*search, "--json").stdout)
+    assert report["honest"] == report["search"]["honest"]
+    assert [one["member"] for one in report["search"]["contributions"]] == ["tiny", "other"]
+    assert 1 <= len(report["search"]["climb"]["path"]) <= 5
+
+
 def test_ensemble_prints_one_json_document(trained: Path) -> None:
     report = json.loads(salt("ensemble", "tiny", "--name", "one", "--json").stdout)
     assert report["name"] == "one"
@@ -190,6 +206,8 @@ def test_ensemble_prints_one_json_document(trained: Path) -> None:
         (["tiny", "other", "--weights", "1"], "weights 1 for 2", "one positive", "--weights"),
         (["tiny", "--weights", "-1"], "weights -1", "one positive", "--weights"),
         (["tiny", "--weights", "heavy"], "--weights heavy", "one number a run", "--weights"),
+        (["tiny", "--weights", "search"], "1 member to", "two or more", "RUN RUN --weights search"),
+        (["tiny", "--how", "vot"], "unknown average 'vot'", "did you mean 'vote'", "--how mean"),
         (["tiny", "--require-all"], "run tiny lacks fold 2", "every fold", "--fold 2 --resume"),
         (["tiny", "--name", "../x"], "cannot be called '../x'", "plain name", "another name"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.folds import read_folds
 from kaggle_salt.competition.metric import score
+from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.thresholds import best_decision
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
-from kaggle_salt.pipeline.ensemble import ensemble
+from kaggle_salt.pipeline.ensemble import Weights, ensemble
+from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import file_hash, read_json
 from tests.tiny import N_TEST, files_under, forbid
@@ -85,6 +89,87 @@ def test_two_runs_are_weighted_and_scored_where_both_predicted(trained: Path) ->
     ]  # fmt: skip
 
 
+def test_logits_are_averaged_out_of_fold_and_on_test_tiles(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny", "other"], how="logits", device="cpu")
+    stems = ["tiny/fold0", "tiny/fold1", "other/fold1", "other/fold2"]
+    maps = [stored(f"{stem}/test").probabilities.clip(0.5, 254.5) / 255 for stem in stems]
+    logits = np.mean([np.log(p / (1 - p)) for p in maps], axis=0)
+    blended = stored("ensemble/tiny+other/test").probabilities
+    assert np.abs(blended - 255 / (1 + np.exp(-logits))).max() <= 0.52
+    assert not np.array_equal(blended, np.rint(255 * np.mean(maps, axis=0)))
+    assert (report.how, read_json(report.folder / "ensemble.json")["how"]) == ("logits", "logits")
+    parts = [stored("tiny/fold1/oof"), stored("other/fold1/oof")]
+    expected = best_decision(truth_here().count(blend(parts, how="logits")))
+    assert report.decision == expected
+
+
+def test_a_vote_counts_the_networks(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny"], how="vote", device="cpu")
+    votes = [stored(f"tiny/fold{fold}/test").probabilities > 127 for fold in (0, 1)]
+    blended = stored("ensemble/tiny/test").probabilities
+    assert np.array_equal(blended, np.array([0, 127, 255])[np.sum(votes, axis=0)])
+    # out of fold there is one network for each tile: any level but 255 is as good
+    assert (report.decision.level, report.rows[-1].at_half) == (127, report.rows[-1].at_decision)
+
+
+def truth_here() -> Truth:
+    competition = WORKSPACE.open(Listener())
+    table = read_folds(WORKSPACE.folds, competition.ids, competition.masks)
+    return Truth.of(competition, table)
+
+
+def test_a_search_drops_the_run_that_knows_nothing(trained: Path) -> None:
+    oof = stored("other/fold1/oof")
+    all_salt = predictions.Predictions(oof.ids, np.full_like(oof.probabilities, 255), oof.manifest)
+    predictions.save(WORKSPACE.runs / "other/fold1/oof", all_salt)
+    heard = Heard()
+    report = ensemble(
+        WORKSPACE, ["tiny", "other"], weights="search", device="cpu", listener=heard
+    )  # fmt: skip
+    assert heard.notes[-1] == "searching the weights of 2 runs on 13 tiles"
+    assert list(report.weights) == ["tiny"]
+    assert not (WORKSPACE.runs / "other/fold1/test.npy").exists(), "predicted for nothing"
+    parts = [stored(f"tiny/fold{fold}/test") for fold in (0, 1)]
+    blended = stored("ensemble/tiny+other/test").probabilities
+    assert np.array_equal(blended, blend(parts).probabilities)
+    assert report.search is not None
+    assert report.honest == report.search.honest
+    assert report.rows[-1].tiles == 13
+    shares = {one.member: one.weight for one in report.search.contributions}
+    assert shares == {"tiny": 1.0, "other": 0.0}
+    made = read_json(report.folder / "ensemble.json")
+    assert [member["run"] for member in made["members"]] == ["tiny"]
+    assert made["search"]["climb"]["path"] == [asdict(step) for step in report.search.climb.path]
+    assert made["out_of_fold"]["score_cross_fitted"] == report.search.honest.score
+
+
+def test_a_search_weighs_folds_of_a_run_alike_on_test_tiles(trained: Path) -> None:
+    report = ensemble(WORKSPACE, ["tiny", "other"], weights="search", steps=7, device="cpu")
+    stems = {"tiny": ["tiny/fold0", "tiny/fold1"], "other": ["other/fold1", "other/fold2"]}
+    taken = {name: [stored(f"{stem}/test") for stem in stems[name]] for name in report.weights}
+    expected = np.average(
+        [np.mean([part.probabilities for part in parts], axis=0) for parts in taken.values()],
+        axis=0,
+        weights=list(report.weights.values()),
+    )
+    blended = stored("ensemble/tiny+other/test").probabilities
+    assert np.abs(blended - expected).max() <= 0.501
+
+
+def test_a_search_that_does_not_pay_is_warned_of(trained: Path) -> None:
+    predictions.save(WORKSPACE.runs / "other/fold1/oof", stored("tiny/fold1/oof"))
+    heard = Heard()
+    report = ensemble(
+        WORKSPACE, ["tiny", "other"], weights="search", device="cpu", listener=heard
+    )  # fmt: skip
+    assert report.search is not None
+    score = f"{report.search.equal.score:.4f}"
+    assert heard.warnings[-1] == (
+        "searching the weights does not pay: on tiles that did not choose them they score "
+        f"{score}, equal weights {score}; --weights equal is the safer choice"
+    )
+
+
 def test_a_second_call_does_no_inference(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ensemble(WORKSPACE, ["tiny"], device="cpu")
     before = files_under(WORKSPACE.runs)
@@ -105,6 +190,7 @@ def test_the_manifest_names_every_network(trained: Path) -> None:
         for fold in (0, 1)
     }
     assert made["members"] == [{"run": "tiny", "weight": 1.0, "folds": weights}]
+    assert (made["how"], made["search"]) == ("mean", None)
     assert made["data_hash"] == WORKSPACE.open(Listener()).data_hash
     assert made["decision"]["level"] == report.decision.level
     assert made["out_of_fold"]["score_cross_fitted"] == report.honest.score
@@ -171,13 +257,20 @@ def test_a_run_without_a_trained_fold_is_refused(trained: Path) -> None:
         (["tiny", "other"], [1], "weights 1 for 2 runs"),
         (["tiny"], [0], "weights 0 for 1 runs"),
         (["tiny"], [float("nan")], "one positive number for each run"),
+        (["tiny"], "search", "1 member to choose weights for"),
     ],
 )
 def test_wrong_runs_and_weights(
-    trained: Path, runs: list[str], weights: list[float] | None, fault: str
+    trained: Path, runs: list[str], weights: Weights, fault: str
 ) -> None:
     with pytest.raises(ConfigError, match=fault):
         ensemble(WORKSPACE, runs, weights=weights, device="cpu")
+    assert not WORKSPACE.ensembles.exists()
+
+
+def test_an_unknown_average_is_refused(trained: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown average 'median'"):
+        ensemble(WORKSPACE, ["tiny"], how="median", device="cpu")
     assert not WORKSPACE.ensembles.exists()
 
 

@@ -106,6 +106,11 @@ def _construct(architecture: type[nn.Module], model: ModelConfig, **given: objec
         ) from error
 
 
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
 def check_size(network: nn.Module, channels: int, size: int) -> None:
     """Refuse an input size that the network does not give back.
 
