@@ -41,8 +41,8 @@ class InputConfig(Table):
 class ModelConfig(Table):
     """Which network."""
 
-    architecture: str = "unet"  #: one of ours (classic-unet, compact) or any of smp's
-    encoder: str = "resnet34"  #: an smp encoder, or tu-<timm name>; ignored by our own networks
+    architecture: str = "unet"  #: a network of kaggle_salt.learning.networks, or any of smp's
+    encoder: str = "resnet34"  #: smp's name, or tu-<timm's name>; for those that stand on one
     weights: str = "imagenet"  #: imagenet, none, or a file
     options: dict[str, Any] = Field(default_factory=dict)  #: the architecture's own arguments
 

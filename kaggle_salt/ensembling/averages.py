@@ -57,6 +57,14 @@ def worth(values: NDArray[np.uint8], how: str) -> NDArray[Any]:
     return _worth_of_values()[values]
 
 
+def sum_type(how: str) -> type[np.unsignedinteger]:
+    """Type of a sum of worth times weight that :func:`to_levels` can take.
+
+    32 bits, which are faster, do for weights of 2**20 in sum; logits need 64 for that.
+    """
+    return np.uint64 if how == "logits" else np.uint32
+
+
 def to_levels(
     total: NDArray[np.unsignedinteger], units: int, how: str
 ) -> NDArray[np.unsignedinteger]:

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.ensembling.averages import require_average, to_levels, worth
+from kaggle_salt.ensembling.averages import require_average, sum_type, to_levels, worth
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions, create, load, release
 
 #: Weights that are not whole numbers are taken as whole parts of this.
 _WEIGHT_UNITS = 2**20
 
-#: Pixels averaged at once: their sums (8 bytes each) stay in the processor's cache.
+#: Pixels averaged at once: their sums (4 or 8 bytes each) stay in the processor's cache.
 _CHUNK_PIXELS = 2**16
 
 
@@ -120,12 +120,13 @@ def _fill(
     how: str,
 ) -> None:
     """Write the weighted average of ``members[m].probabilities[rows[m]]`` into ``out``."""
+    number = sum_type(how)
     step = max(1, _CHUNK_PIXELS // math.prod(out.shape[1:]))
     for start in range(0, len(out), step):
         chunk = slice(start, start + step)
-        total = np.zeros(out[chunk].shape, dtype=np.uint64)
+        total = np.zeros(out[chunk].shape, dtype=number)
         for member, member_rows, unit in zip(members, rows, units, strict=True):
-            total += worth(member.probabilities[member_rows[chunk]], how) * np.uint64(unit)
+            total += worth(member.probabilities[member_rows[chunk]], how) * number(unit)
             release(member.probabilities)
         out[chunk] = to_levels(total, sum(units), how)
         release(out)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kaggle_salt.ensembling.averages import AVERAGES, require_average, to_levels, worth
+from kaggle_salt.ensembling.averages import AVERAGES, require_average, sum_type, to_levels, worth
 from kaggle_salt.errors import ConfigError
 
 law = settings(max_examples=50)
@@ -56,13 +56,14 @@ def test_logits_are_those_of_floating_point(values: list[int], weight: int) -> N
 @pytest.mark.parametrize("how", ["mean", "logits"])
 @pytest.mark.parametrize("units", [1, 7, 2**20])
 def test_members_that_agree_are_believed(how: str, units: int) -> None:
-    total = worth(all_values, how).astype(np.uint64) * np.uint64(units)
+    total = worth(all_values, how) * sum_type(how)(units)
     assert np.array_equal(to_levels(total, units, how), all_values)
 
 
 def test_voters_that_agree_are_certain() -> None:
-    total = worth(all_values, "vote").astype(np.uint64) * np.uint64(3)
-    assert np.array_equal(to_levels(total, 3, "vote"), np.where(all_values > 127, 255, 0))
+    units = 2**20
+    total = worth(all_values, "vote") * sum_type("vote")(units)
+    assert np.array_equal(to_levels(total, units, "vote"), np.where(all_values > 127, 255, 0))
 
 
 @law
