@@ -20,7 +20,7 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
-from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
 
 N_TRAIN, N_TEST, SIZE, N_FOLDS = 40, 8, 32, 3
@@ -117,6 +117,20 @@ def refused(code: int, *arguments: object, found: str, expected: str, then: str)
     assert parts, f"not the three parts of an error:\n{result.stderr}"
     for name, pattern in (("found", found), ("expected", expected), ("next", then)):
         assert re.search(pattern, parts[name]), f"{name}: {parts[name]!r} !~ {pattern!r}"
+
+
+class Heard(Listener):
+    """Writes down what the work has to say."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def files_under(folder: Path) -> dict[str, bytes]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
 
 
@@ -24,7 +24,6 @@ class Member:
     """A run in the ensemble: its finished folds, and its weight."""
 
     run: RunFolder
-    config: Config
     folds: tuple[int, ...]
     weight: float
 
@@ -54,7 +53,7 @@ def open_members(
         _member(open_run(workspace.runs, name), weight, competition)
         for name, weight in zip(names, _run_weights(names, weights), strict=True)
     ]
-    _warn_of_other_folds(members, file_hash(workspace.folds), listener)
+    _warn_of_scores(members, file_hash(workspace.folds), listener)
     return members
 
 
@@ -107,21 +106,38 @@ def blend_test(
         return
     parts, weights = [], []
     for member in members:
-        training = member.config.training
-        compute = choose_compute(device, training.precision, training.channels_last)
         for fold in member.folds:
-            part = predict_test(
-                member.config,
-                member.run.fold(fold),
-                competition.test_ids,
-                competition.test_images,
-                data_hash=competition.test_hash,
-                compute=compute,
-                progress=listener.progress(f"{member.run.name} fold {fold}: test tiles"),
-            )
-            parts.append(part)
+            parts.append(predict_fold(member.run, fold, competition, device, listener))
             weights.append(member.weight / len(member.folds))
     blend(parts, weights=weights, how=how, stem=stem)
+
+
+def predict_fold(
+    run: RunFolder, fold: int, competition: Competition, device: str, listener: Listener
+) -> Predictions:
+    """Predict the test tiles with a finished fold, or take the predictions that it has made.
+
+    Args:
+        run: The run.
+        fold: One of its finished folds.
+        competition: Where the test tiles are.
+        device: Where the network runs.
+        listener: Told how the work goes.
+
+    Returns:
+        Memory-mapped predictions.
+    """
+    config = load_config(run.config)
+    training = config.training
+    return predict_test(
+        config,
+        run.fold(fold),
+        competition.test_ids,
+        competition.test_images,
+        data_hash=competition.test_hash,
+        compute=choose_compute(device, training.precision, training.channels_last),
+        progress=listener.progress(f"{run.name} fold {fold}: test tiles"),
+    )
 
 
 def _last_run(workspace: Workspace, listener: Listener) -> str:
@@ -180,13 +196,19 @@ def _member(run: RunFolder, weight: float, competition: Competition) -> Member:
             expected="the data it was trained on",
             next_step="--data FOLDER, or train again under another --run NAME",
         )
-    return Member(run, load_config(run.config), folds, weight)
+    return Member(run, folds, weight)
 
 
-def _warn_of_other_folds(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
+def _warn_of_scores(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
     for member in members:
-        if read_json(member.run.manifest).get("folds_hash") != folds_hash:
+        manifest = read_json(member.run.manifest)
+        if manifest.get("folds_hash") != folds_hash:
             listener.warn(
                 f"run {member.run.name} was trained on another fold table than the present one: "
                 "its predictions are out of fold all the same, but the table's folds are not its"
+            )
+        if manifest.get("pseudo_teachers") == "all":
+            listener.warn(
+                f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
+                "score is too high (by about .005), and so is the ensemble's"
             )

@@ -30,12 +30,11 @@ from kaggle_salt.competition.pseudo_labels import (
     write_pseudo_labels,
 )
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.pseudo import Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import predict_test, read_summary
+from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.members import predict_fold
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
@@ -217,22 +216,11 @@ def _predict(
 ) -> Predictions:
     """Mean prediction of the test tiles; every run counts alike."""
     networks_of = Counter(network.run for network in networks)
-    parts = []
-    for network in networks:
-        run = open_run(workspace.runs, network.run)
-        config = load_config(run.config)
-        training = config.training
-        part = predict_test(
-            config,
-            run.fold(network.fold),
-            competition.test_ids,
-            competition.test_images,
-            data_hash=competition.test_hash,
-            compute=choose_compute(device, training.precision, training.channels_last),
-            progress=listener.progress(f"{run.name} fold {network.fold}: test tiles"),
-        )
-        parts.append(part)
-    return blend(parts, weights=[1 / networks_of[network.run] for network in networks])
+    parts = [
+        predict_fold(open_run(workspace.runs, one.run), one.fold, competition, device, listener)
+        for one in networks
+    ]
+    return blend(parts, weights=[1 / networks_of[one.run] for one in networks])
 
 
 def _refuse_nothing(selection: Selection, name: str, wanted: Confidence) -> None:

@@ -174,7 +174,9 @@ def test_snapshots_predict_their_mean(tmp_path: Path) -> None:
     rows = tiles.validation_rows
     framing = Framing(tiles.tile_shape, config.input)
     batch = torch.from_numpy(tiles.images[rows])
-    each = [tile_probabilities(network.eval(), batch, framing, COMPUTE, "flip") for network in networks]
+    each = [
+        tile_probabilities(network.eval(), batch, framing, COMPUTE, "flip") for network in networks
+    ]
     assert not torch.equal(each[0], each[2])
     mean = torch.stack(each).mean(dim=0)
     oof = predictions.load(folder.oof).probabilities

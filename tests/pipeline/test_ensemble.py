@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,26 +12,14 @@ from kaggle_salt.competition.folds import read_folds
 from kaggle_salt.competition.metric import score
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.thresholds import best_decision
-from kaggle_salt.errors import ConfigError, DataError, TrainingError
-from kaggle_salt.pipeline.ensemble import Weights, ensemble
+from kaggle_salt.errors import ConfigError, TrainingError
+from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import file_hash, read_json
-from tests.tiny import N_TEST, files_under, forbid
+from tests.tiny import N_TEST, Heard, files_under, forbid
 
 WORKSPACE = Workspace()  # the tests stand in its folder
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def stored(stem: str) -> predictions.Predictions:
@@ -197,77 +184,6 @@ def test_the_manifest_names_every_network(trained: Path) -> None:
     assert [row["name"] for row in made["scores"]] == [row.name for row in report.rows]
 
 
-def test_the_run_trained_last_is_taken(trained: Path) -> None:
-    heard = Heard()
-    os.utime("runs/other/fold2/fold.json", (2e9, 2e9))
-    assert ensemble(WORKSPACE, device="cpu", listener=heard).name == "other"
-    assert heard.notes[0].endswith("salt ensemble other tiny")
-
-
-def test_missing_folds_are_named_or_refused(trained: Path) -> None:
-    heard = Heard()
-    ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
-    command = "salt train --run tiny --fold 2 --resume"
-    assert heard.warnings == [f"run tiny lacks fold 2: left out. To train the rest: {command}"]
-    before = files_under(WORKSPACE.runs)
-    with pytest.raises(ConfigError, match=f"run tiny lacks fold 2(.|\n)*next: {command}"):
-        ensemble(WORKSPACE, ["tiny"], require_all=True, device="cpu")
-    assert files_under(WORKSPACE.runs) == before
-
-
-def test_another_fold_table_is_mentioned(trained: Path) -> None:
-    with WORKSPACE.folds.open("a", encoding="utf-8") as file:
-        file.write("\n")  # pandas passes over it: the same table under another hash
-    heard = Heard()
-    ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
-    assert heard.warnings[0].startswith("run tiny was trained on another fold table")
-
-
-def test_a_half_trained_fold_is_never_used(trained: Path) -> None:
-    fold = WORKSPACE.runs / "tiny/fold1"
-    (fold / "fold.json").unlink()
-    (fold / "checkpoint.pt").write_bytes(b"of an epoch in the middle")
-    heard = Heard()
-    report = ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
-    assert report.missing == {"tiny": (1, 2)}
-    assert [row.name for row in report.rows] == ["tiny, fold 0", "tiny, all its folds"]
-    assert "run tiny lacks fold 1, 2" in heard.warnings[0]
-    part = stored("tiny/fold0/test").probabilities
-    assert np.array_equal(stored("ensemble/tiny/test").probabilities, part)
-
-
-def test_a_run_without_a_trained_fold_is_refused(trained: Path) -> None:
-    for fold in (0, 1):
-        (WORKSPACE.runs / f"tiny/fold{fold}/fold.json").unlink()
-    half = r"no trained fold \(fold 0 is half trained\)(.|\n)*--run tiny --fold 0 --resume"
-    with pytest.raises(ConfigError, match=half):
-        ensemble(WORKSPACE, ["tiny"], device="cpu")
-    for fold in (1, 2):
-        (WORKSPACE.runs / f"other/fold{fold}/fold.json").unlink()
-    with pytest.raises(ConfigError, match="no run in runs has a trained fold"):
-        ensemble(WORKSPACE, device="cpu")
-    assert not WORKSPACE.ensembles.exists()
-
-
-@pytest.mark.parametrize(
-    ("runs", "weights", "fault"),
-    [
-        (["tinny"], None, r"no run 'tinny' in runs(.|\n)*one of other, tiny"),
-        (["tiny", "tiny"], None, "named twice"),
-        (["tiny", "other"], [1], "weights 1 for 2 runs"),
-        (["tiny"], [0], "weights 0 for 1 runs"),
-        (["tiny"], [float("nan")], "one positive number for each run"),
-        (["tiny"], "search", "1 member to choose weights for"),
-    ],
-)
-def test_wrong_runs_and_weights(
-    trained: Path, runs: list[str], weights: Weights, fault: str
-) -> None:
-    with pytest.raises(ConfigError, match=fault):
-        ensemble(WORKSPACE, runs, weights=weights, device="cpu")
-    assert not WORKSPACE.ensembles.exists()
-
-
 def test_an_unknown_average_is_refused(trained: Path) -> None:
     with pytest.raises(ConfigError, match="unknown average 'median'"):
         ensemble(WORKSPACE, ["tiny"], how="median", device="cpu")
@@ -277,12 +193,6 @@ def test_an_unknown_average_is_refused(trained: Path) -> None:
 def test_an_ensemble_has_a_plain_name(trained: Path) -> None:
     with pytest.raises(ConfigError, match="an ensemble cannot be called 'a/b'"):
         ensemble(WORKSPACE, ["tiny"], name="a/b", device="cpu")
-
-
-def test_other_data_is_refused(trained: Path) -> None:
-    (WORKSPACE.data / "depths.csv").write_text("id,z\n", encoding="utf-8")
-    with pytest.raises(DataError, match="run tiny was trained on other tiles"):
-        ensemble(WORKSPACE, ["tiny"], device="cpu")
 
 
 def test_weights_that_changed_are_refused_and_the_old_decision_is_gone(trained: Path) -> None:

@@ -21,21 +21,11 @@ from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, read_json, write_json
-from tests.tiny import N_TEST, SIZE, files_under, forbid, tiny_config
+from tests.tiny import N_TEST, SIZE, Heard, files_under, forbid, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 ANY_PIXEL = Confidence(low=0.5, high=0.5)  # two minutes of training make no one sure
-PREDICT_TEST = "kaggle_salt.pipeline.pseudo.predict_test"
-
-
-class Heard(Listener):
-    """Remembers what it was warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+PREDICT_TEST = "kaggle_salt.pipeline.members.predict_test"
 
 
 def label(*runs: str, wanted: Confidence = ANY_PIXEL, **options: Any) -> PseudoReport:

@@ -16,7 +16,7 @@ from kaggle_salt.pipeline.pseudo import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, read_json
-from tests.tiny import files_under, tiny_config
+from tests.tiny import Heard, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 
@@ -31,20 +31,6 @@ class Interrupted(Listener):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
-
-
-class Heard(Listener):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 class Meanwhile(Listener):

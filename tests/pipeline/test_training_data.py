@@ -22,18 +22,9 @@ from kaggle_salt.pipeline.training_data import TrainingData
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import file_hash
 from tests.makers import TinyCompetition, write_competition
+from tests.tiny import Heard
 
 STAGE = StageConfig(name="bce", epochs=1)
-
-
-class Heard(Listener):
-    """Remembers what it was warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 @pytest.fixture
