@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import make_optimizer
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Workspace
-from kaggle_salt.presets import preset_names, preset_path
+from kaggle_salt.presets import Measured, preset_names, preset_path, read_measured
 from kaggle_salt.runs import RunFolder, write_text
 
 #: Inputs are shrunk by the first of these at which so many epochs fit into the budget.
@@ -56,6 +56,9 @@ class Plan:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train the presets asked for, one after the other, and write their rows."""
     options = _parse(arguments)
+    if options.table:
+        print("\n".join(table_lines(read_measured())))
+        return 0
     workspace = Workspace(data=options.data, runs=options.runs, folds=options.folds)
     try:
         for name in options.presets or preset_names():
@@ -78,7 +81,30 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--folds", type=Path, default=Path("folds/folds.csv"))
     parser.add_argument("--pseudo", type=Path, help="pseudo-labels, for the preset that wants them")
     parser.add_argument("--out", type=Path, default=Path("compare.csv"), help="a row a preset")
+    parser.add_argument("--table", action="store_true", help="print what was measured, and stop")
     return parser.parse_args(arguments)
+
+
+def table_lines(measured: Mapping[str, Measured]) -> list[str]:
+    """Results as a Markdown table, best first; what was not measured comes last."""
+    lines = [
+        "| preset | parameters | input | epochs | minutes | tiles/s | score | 95 % interval |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted(measured.items(), key=lambda item: -(item[1].score or 0)):
+        cells = ["-"] * 6
+        if row.score is not None:
+            cells = [
+                f"{row.size} px", f"{row.epochs}", f"{row.minutes}", f"{row.tiles_per_second}",
+                _figure(row.score), f"[{_figure(row.low or 0)}, {_figure(row.high or 0)}]",
+            ]  # fmt: skip
+        cells = [f"`{name}`", f"{row.parameters / 1e6:.1f} M", *cells]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _figure(score: float) -> str:
+    return f"{score:.4f}".removeprefix("0")
 
 
 def measure(

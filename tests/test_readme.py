@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from benchmarks.budget import table_lines
 from kaggle_salt.cli import app
 from kaggle_salt.config_file import load_config
-from kaggle_salt.presets import preset_names, preset_path
+from kaggle_salt.presets import preset_names, preset_path, read_measured
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -95,6 +96,15 @@ def test_every_preset_named_exists() -> None:
     named += re.findall(r"presets/([\w-]+)\.toml", text())
     assert named
     assert set(named) <= {*preset_names(), "NAME"}
+
+
+def test_the_table_of_presets_is_what_was_measured() -> None:
+    missing = [line for line in table_lines(read_measured()) if line not in text()]
+    assert not missing  # python -m benchmarks.budget --table prints it
+
+
+def test_every_preset_is_explained() -> None:
+    assert [name for name in preset_names() if f"`{name}`" not in text()] == []
 
 
 def test_every_relative_link_and_picture_exists() -> None:
