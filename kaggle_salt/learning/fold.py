@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def train_fold(
     networks = _read_networks(config, folder, compute)
     rows = tiles.validation_rows
     oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
-    framing = Framing(tiles.tile_shape, config.input)
+    framing = _final_framing(config, tiles.tile_shape)
     predict(
         networks, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
     )
@@ -168,6 +169,11 @@ def _read_networks(config: Config, folder: FoldFolder, compute: Compute) -> list
     return networks
 
 
+def _final_framing(config: Config, tile_shape: tuple[int, int]) -> Framing:
+    """Tiles as the last stage saw them: at another size the network would be a stranger."""
+    return Framing(tile_shape, config.input, config.stage[-1].shrink)
+
+
 def predict_test(
     config: Config,
     folder: FoldFolder,
@@ -180,7 +186,7 @@ def predict_test(
 ) -> predictions.Predictions:
     """Predict the test tiles with a finished fold, or take the predictions it already made.
 
-    They are taken from disk if weights, data, augmentation and number format are the same.
+    They are taken from disk if weights, data, input, augmentation and number format are the same.
 
     Args:
         config: The run's configuration.
@@ -194,25 +200,32 @@ def predict_test(
     Returns:
         Memory-mapped predictions.
     """
-    manifest = {
-        "kind": "test",
-        "fold": folder.fold,
-        "weights_hash": read_summary(folder).weights_hash,
-        "data_hash": data_hash,
-        "input": config.input.model_dump(),
-        "tta": config.inference.tta,
-        "bf16": compute.bf16,
-    }
+    manifest = manifest_of_test(config, folder, data_hash, compute)
     if predictions.exists(folder.test):
         cached = predictions.load(folder.test)
         if dict(cached.manifest) == manifest and list(cached.ids) == list(ids):
             return cached
     networks = load_networks(config, folder, compute)
     height, width = tiles.shape[1:]
-    framing = Framing((height, width), config.input)
+    framing = _final_framing(config, (height, width))
     with predictions.create(folder.test, ids, (height, width), manifest) as out:
         predict(
             networks, tiles, out,
             framing=framing, compute=compute, config=config.inference, progress=progress,
         )  # fmt: skip
     return predictions.load(folder.test)
+
+
+def manifest_of_test(
+    config: Config, folder: FoldFolder, data_hash: str, compute: Compute
+) -> dict[str, Any]:
+    """What decides a finished fold's predictions of the test tiles, as their manifest has it."""
+    return {
+        "kind": "test",
+        "fold": folder.fold,
+        "weights_hash": read_summary(folder).weights_hash,
+        "data_hash": data_hash,
+        "input": {**config.input.model_dump(), "shrink": config.stage[-1].shrink},
+        "tta": config.inference.tta,
+        "bf16": compute.bf16,
+    }

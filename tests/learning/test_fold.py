@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
-from kaggle_salt.config import Config
+from kaggle_salt.config import Config, InferenceConfig
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.learning import fold
 from kaggle_salt.learning.batches import TrainingTiles
@@ -155,6 +156,25 @@ def test_the_network_is_drawn_from_the_folds_own_seed(
     assert fold_seed(config, 0) != fold_seed(config, 1)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("shrink", [1, 2])
+def test_predictions_are_made_at_the_size_of_the_last_stage(shrink: int, tmp_path: Path) -> None:
+    """Without TTA the out-of-fold score is then that of the last epoch's validation."""
+    config = tiny_config(
+        {"name": "full", "epochs": 1, "optimizer": {"lr": 0.03}},
+        {"name": "last", "epochs": 2, "shrink": shrink, "optimizer": {"lr": 0.03}},
+    )
+    config = config.model_copy(update={"inference": InferenceConfig(tta="none")})
+    folder = finish(tmp_path, config)
+    validated = pd.read_csv(folder.history)["score"].iloc[-1]
+    assert 0 < validated < 1
+    assert read_summary(folder).score == pytest.approx(validated)
+    tiles = shuffled()
+    rows, ids = tiles.validation_rows, [IDS[row] for row in tiles.validation_rows]
+    again = predict_test(config, folder, ids, tiles.images[rows], data_hash="x", compute=COMPUTE)
+    oof = predictions.load(folder.oof).probabilities
+    assert np.array_equal(again.probabilities, oof)
 
 
 # --- snapshots
