@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commands, loops, masks, tiles
+from benchmarks import commands, loops, lovasz, masks, tiles
 from benchmarks.items import FULL, QUICK, Item, Measurement, Setting, Size
-from benchmarks.machine import describe_machine, machine_lines
+from benchmarks.machine import describe_machine, machine_lines, peer_line, peer_versions
 from kaggle_salt.errors import ConfigError, SaltError, nearest
 from kaggle_salt.runs import write_json
 
@@ -20,18 +20,30 @@ ITEMS = (
     tiles.open_first,
     tiles.open_again,
     tiles.folds,
+    tiles.epoch,
+    tiles.augment,
     masks.decision,
+    masks.decision_kernel,
+    masks.decision_numpy,
+    masks.decision_smp,
+    masks.decision_torchmetrics,
+    masks.weights,
     masks.rle,
+    masks.rle_numpy,
+    masks.rle_pycocotools,
+    masks.rle_rlemasklib,
     masks.submission,
     commands.help_text,
     commands.ensemble_memory,
+    lovasz.lovasz,
+    lovasz.lovasz_symmetric,
     loops.train_resnet34,
     loops.train_quick_half,
     loops.train_quick,
     loops.flip_tta,
 )
 
-HEADER = ("item", "measured", "target", "unit", "met", "what")
+HEADER = ("item", "ours", "peer", "ratio", "aim", "met", "equal")
 
 
 def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) -> int:
@@ -52,8 +64,9 @@ def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) ->
     except SaltError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print("\n".join([*machine_lines(report["machine"]), _scope(report), ""]))
-    print("\n".join(table_lines(report["items"])))
+    print("\n".join([*machine_lines(report["machine"]), peer_line(report["peers"])]))
+    print("\n".join([_scope(report), "", *table_lines(report["items"])]))
+    print("\n".join(["", *(f"- {row['item']}: {row['what']}" for row in report["items"])]))
     if options.json:
         write_json(options.json, report)
     return 0
@@ -62,7 +75,8 @@ def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) ->
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure speed and memory. Threads: OMP_NUM_THREADS, all cores by default.",
+        description="Measure speed and memory, beside what people use instead. "
+        "Threads: OMP_NUM_THREADS, all cores by default.",
         epilog="items: " + ", ".join(item.name for item in ITEMS),
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the size, rough figures")
@@ -96,6 +110,7 @@ def run(items: Sequence[Item], size: Size, data: Path | None = None) -> dict[str
             rows.append(_row(item, item.measure(setting), size))
     return {
         "machine": machine,
+        "peers": peer_versions(),
         "full_size": size == FULL,
         "tiles": "synthetic" if data is None else "the competition's",
         "items": rows,
@@ -110,10 +125,14 @@ def _scope(report: dict[str, Any]) -> str:
 def _row(item: Item, measured: Measurement, size: Size) -> dict[str, Any]:
     return {
         "item": item.name,
-        "measured": measured.value,
-        "target": item.target and item.target.limit,
         "unit": item.unit,
-        "met": item.meets_target(measured.value, size),
+        "ours": measured.ours,
+        "peer": measured.peer,
+        "peer_name": item.peer,
+        "ratio": measured.ratio,
+        "target": item.target and item.target.limit,
+        "met": item.meets_target(measured, size),
+        "equal": measured.equal,
         "what": item.what,
         "details": dict(measured.details),
     }
@@ -133,10 +152,23 @@ def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    sign = "≥" if row["unit"] == "ratio" else "<"
-    target = "-" if row["target"] is None else f"{sign} {row['target']:g}"
-    met = {True: "yes", False: "no", None: "-"}[row["met"]]
-    return row["item"], f"{row['measured']:.3g}", target, row["unit"], met, row["what"]
+    has_peer = row["peer"] is not None
+    ours = f"{_figure(row['ours'])} {row['unit']}"
+    peer = f"{_figure(row['peer'])} {row['unit']} ({row['peer_name']})" if has_peer else "-"
+    ratio = _figure(row["ratio"]) if has_peer else "-"
+    aim = "-"
+    if row["target"] is not None:
+        aim = f"≥ {row['target']:g}" if has_peer else f"< {row['target']:g} {row['unit']}"
+    return row["item"], ours, peer, ratio, aim, _said(row["met"]), _said(row["equal"])
+
+
+def _figure(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
+def _said(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "-"}[value]
 
 
 if __name__ == "__main__":

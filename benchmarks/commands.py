@@ -15,10 +15,10 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
 from kaggle_salt.config_file import dump_config, load_config
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.learning.fold import FoldSummary, manifest_of_test
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.presets import preset_path
-from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, write_json, write_text
+from kaggle_salt.runs import RunFolder, file_hash, write_json, write_text
 
 SALT = (sys.executable, "-m", "kaggle_salt")
 N_FOLDS = 5
@@ -58,7 +58,7 @@ def ensemble_memory(setting: Setting) -> Measurement:
         "--folds", folder / "folds.csv", "--device", "cpu",
     ]  # fmt: skip
     peak = _peak_memory([*SALT, *map(str, arguments)])
-    return Measurement(peak / 1e9, {"test_tiles": len(setting.competition.test_ids)})
+    return Measurement(peak / 1e9, details={"test_tiles": len(setting.competition.test_ids)})
 
 
 def _peak_memory(command: Sequence[str]) -> int:
@@ -78,7 +78,7 @@ def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:
     """Write what training five folds and predicting the test tiles would have left."""
     tiles = setting.competition
     config = load_config(preset_path("quick"))
-    bf16 = choose_compute("cpu", config.training.precision).bf16
+    compute = choose_compute("cpu", config.training.precision)
     table = make_folds(tiles.ids, tiles.masks, n_folds=N_FOLDS)
     write_folds(folds, table)
     write_text(run.config, dump_config(config))
@@ -92,22 +92,9 @@ def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:
             weights_hash=f"fold{fold}",
         )  # fmt: skip
         _save(setting, folder.oof, [tiles.ids[row] for row in held_out], {})
-        _save(setting, folder.test, tiles.test_ids, _test_manifest(setting, folder, summary, bf16))
         write_json(folder.summary, asdict(summary))
-
-
-def _test_manifest(
-    setting: Setting, folder: FoldFolder, summary: FoldSummary, bf16: bool
-) -> dict[str, object]:
-    """By this ``salt ensemble`` knows predictions that it need not make again."""
-    return {
-        "kind": "test",
-        "fold": folder.fold,
-        "weights_hash": summary.weights_hash,
-        "data_hash": setting.competition.test_hash,
-        "tta": "flip",
-        "bf16": bf16,
-    }
+        manifest = manifest_of_test(config, folder, tiles.test_hash, compute)
+        _save(setting, folder.test, tiles.test_ids, manifest)
 
 
 def _save(setting: Setting, stem: Path, ids: Sequence[str], manifest: dict[str, object]) -> None:

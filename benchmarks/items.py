@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.material import likely_probabilities, link_competition, write_competition
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.errors import SaltError
 
-Unit = Literal["s", "GB", "ratio"]
+Unit = Literal["s", "ms", "µs", "tiles/s", "GB"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Size:
         search_tiles: Tiles that a threshold is searched on.
         batch: Tiles of a training step; inference takes twice as many.
         repeats: Times that something short is measured.
-        pairs: Times that two loops are measured in turn.
+        pairs: Times that ours and a peer are measured in turn.
         loop_seconds: About how long each loop runs; two steps at least.
         tile_side: Height and width of a synthetic tile, in pixels.
         input_side: That of the networks' input; by default as their presets say.
@@ -93,20 +94,54 @@ class Setting:
         return likely_probabilities(self.truth)
 
 
+class DisagreementError(SaltError):
+    """Ours and a peer do not give the same answer: which is faster means nothing then."""
+
+
+def require_equal(equal: bool, what: str, peer: str) -> None:
+    """Refuse to compare the times of two answers that differ.
+
+    Args:
+        equal: Whether they are the same.
+        what: The answers, for the message.
+        peer: Who gave the other answer.
+
+    Raises:
+        DisagreementError: They are not.
+    """
+    if not equal:
+        raise DisagreementError(
+            f"{what}: ours and those of {peer} differ",
+            expected="the same answer, before times are compared",
+            next_step="scripts/test -k bench",
+        )
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """A figure in the item's unit, and what else there is to know about it (JSON values)."""
+    """What was measured.
 
-    value: float
+    Args:
+        ours: The figure in the item's unit.
+        peer: That of the peer, where there is one.
+        ratio: Median over the pairs of the peer's time over ours.
+        equal: That both gave the same answer; None where there is none to compare.
+        details: What else there is to know; JSON values.
+    """
+
+    ours: float
+    peer: float | None = None
+    ratio: float | None = None
+    equal: bool | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A limit that a figure should stay below, or reach where it is a ratio.
+    """A limit that our figure should stay below, or that the ratio should reach.
 
     Args:
-        limit: In the item's unit.
+        limit: In the item's unit, or of the ratio where the item has a peer.
         at_any_size: It also applies to a call with ``--quick``.
     """
 
@@ -120,14 +155,16 @@ class Item:
 
     Args:
         name: What ``--only`` calls it.
-        unit: Unit of the figure; a ratio is the time of a bare loop over ours.
+        unit: Unit of the figure.
         target: What the figure should be, if anyone said.
+        peer: What does the same, measured beside us.
         measure: Takes the figure; its docstring says what is measured.
     """
 
     name: str
     unit: Unit
     target: Target | None
+    peer: str | None
     measure: Callable[[Setting], Measurement]
 
     @property
@@ -136,18 +173,20 @@ class Item:
         text = " ".join((inspect.getdoc(self.measure) or "").split())
         return text.partition(". ")[0].rstrip(".").replace("``", "`")
 
-    def meets_target(self, value: float, size: Size) -> bool | None:
+    def meets_target(self, measured: Measurement, size: Size) -> bool | None:
         """Whether the figure is good enough; None where nobody asked for that."""
         if self.target is None or not (size == FULL or self.target.at_any_size):
             return None
-        return value >= self.target.limit if self.unit == "ratio" else value < self.target.limit
+        if measured.ratio is not None:
+            return measured.ratio >= self.target.limit
+        return measured.ours < self.target.limit
 
 
 def item(
-    name: str, unit: Unit, target: Target | None = None
+    name: str, unit: Unit, target: Target | None = None, *, peer: str | None = None
 ) -> Callable[[Callable[[Setting], Measurement]], Item]:
     """Make an item of the function that takes its figure."""
-    return lambda measure: Item(name, unit, target, measure)
+    return lambda measure: Item(name, unit, target, peer, measure)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -161,7 +200,7 @@ def median_time(work: Callable[[], object], repeats: int) -> Measurement:
     """Median wall time of some calls in seconds, after one that warms up."""
     work()
     times = [seconds(work) for _ in range(repeats)]
-    return Measurement(median(times), {"seconds": times})
+    return Measurement(median(times), details={"seconds": times})
 
 
 def calls_within(work: Callable[[], object], limit: float) -> int:
@@ -170,34 +209,42 @@ def calls_within(work: Callable[[], object], limit: float) -> int:
     return max(2, int(limit / seconds(work)))
 
 
-def bare_over_ours(
-    ours: Callable[[], object], bare: Callable[[], object], pairs: int, steps: int
+def in_turn(
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    pairs: int,
+    *,
+    scales: tuple[float, float] = (1.0, 1.0),
+    equal: bool | None = None,
 ) -> Measurement:
-    """Share of our time that a bare loop over the same steps would take.
+    """Time ours and a peer's doing of the same, again and again.
 
     The two are timed in turn, and each comes first in every other pair, so that a machine that
     slows down or warms up treats both alike.
 
     Args:
-        ours: The toolkit's own loop.
-        bare: The same work and nothing else.
+        ours: The toolkit's way.
+        peer: The other way.
         pairs: How often both are timed, after a call each that warms up.
-        steps: Steps that either takes in a call.
+        scales: What a call's seconds are multiplied with, ours and the peer's: to get the
+            item's unit, or all the work from the part of it that a slow peer is given.
+        equal: What the measurement is to say of the answers.
 
     Returns:
-        The median over the pairs; the details hold the medians in milliseconds a step.
+        The medians over the pairs, of the times and of their ratio.
     """
-    ours(), bare()
+    ours(), peer()
     times = []
     for pair in range(pairs):
-        bare_first = seconds(bare) if pair % 2 else None
-        ours_time = seconds(ours)
-        times.append((ours_time, seconds(bare) if bare_first is None else bare_first))
-    ratios = [bare_time / ours_time for ours_time, bare_time in times]
-    details = {
-        "ours_ms": 1000 * median(ours_time for ours_time, _ in times) / steps,
-        "bare_ms": 1000 * median(bare_time for _, bare_time in times) / steps,
-        "steps": steps,
-        "ratios": ratios,
-    }
-    return Measurement(median(ratios), details)
+        peer_first = seconds(peer) if pair % 2 else None
+        ours_time = seconds(ours) * scales[0]
+        peer_time = seconds(peer) if peer_first is None else peer_first
+        times.append((ours_time, peer_time * scales[1]))
+    ratios = [peer_time / ours_time for ours_time, peer_time in times]
+    return Measurement(
+        ours=median(ours_time for ours_time, _ in times),
+        peer=median(peer_time for _, peer_time in times),
+        ratio=median(ratios),
+        equal=equal,
+        details={"ratios": ratios},
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.items import Measurement, Setting, Target, bare_over_ours, calls_within, item
+from benchmarks.items import Measurement, Setting, Target, calls_within, in_turn, item
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
@@ -27,9 +27,9 @@ from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import FoldFolder
 
 
-@item("train-resnet34", "ratio", Target(0.97, at_any_size=True))
+@item("train-resnet34", "ms", Target(0.97, at_any_size=True), peer="bare loop")
 def train_resnet34(setting: Setting) -> Measurement:
-    """Training ``resnet34``, batches of 32: a bare loop's time over ours.
+    """A training step of ``resnet34``, batch of 32, beside a bare loop's.
 
     Ours is the loop of ``salt train`` for an epoch: loader, augmentation, framing, clipping,
     progress bar. The bare one takes framed batches from memory and runs forward, loss,
@@ -38,21 +38,21 @@ def train_resnet34(setting: Setting) -> Measurement:
     return _training(setting, "resnet34", shrink=1)
 
 
-@item("train-quick-half", "ratio")
+@item("train-quick-half", "ms", peer="bare loop")
 def train_quick_half(setting: Setting) -> Measurement:
-    """Training ``quick`` at half its input size, likewise."""
+    """A training step of ``quick`` at half its input size, likewise."""
     return _training(setting, "quick", shrink=2)
 
 
-@item("train-quick", "ratio")
+@item("train-quick", "ms", peer="bare loop")
 def train_quick(setting: Setting) -> Measurement:
-    """Training ``quick`` at its full input size, likewise."""
+    """A training step of ``quick`` at its full input size, likewise."""
     return _training(setting, "quick", shrink=1)
 
 
-@item("flip-tta", "ratio", Target(0.97, at_any_size=True))
+@item("flip-tta", "ms", Target(0.97, at_any_size=True), peer="two bare forwards")
 def flip_tta(setting: Setting) -> Measurement:
-    """Predicting with ``resnet34`` and flip TTA, batches of 64: two bare forwards' time over ours.
+    """Predicting a batch of 64 with ``resnet34`` and flip TTA, beside two bare forwards.
 
     Target: 0.97.
     """
@@ -74,7 +74,8 @@ def _in_loops_of_fitting_length(setting: Setting, loops: Callable[[int], Loops])
     """Compare two loops of so many steps that each takes about ``loop_seconds``."""
     ours, _ = loops(1)
     steps = calls_within(ours, setting.size.loop_seconds)
-    return bare_over_ours(*loops(steps), pairs=setting.size.pairs, steps=steps)
+    to_ms_a_step = 1000 / steps
+    return in_turn(*loops(steps), setting.size.pairs, scales=(to_ms_a_step, to_ms_a_step))
 
 
 class _Rehearsal:

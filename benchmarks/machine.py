@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import torch
 
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.runs import package_versions
+
+#: Distributions that we are measured beside, besides those we stand on.
+PEERS = ("pycocotools", "rlemasklib", "torchmetrics")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -30,12 +35,25 @@ def describe_machine() -> dict[str, Any]:
 
 def machine_lines(machine: dict[str, Any]) -> list[str]:
     """The same for people."""
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['compute']}, "
         f"load {machine['load']} before, {machine['date']}",
-        f"{machine['system']}; {packages}",
+        f"{machine['system']}; {_listed(machine['packages'])}",
     ]
+
+
+def peer_versions() -> dict[str, str]:
+    """Versions of the peers that are packages of their own."""
+    return {name: version(name) for name in PEERS}
+
+
+def peer_line(versions: Mapping[str, str]) -> str:
+    """The same for people."""
+    return f"peers: {_listed(versions)}"
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _cpu_model() -> str:

@@ -62,16 +62,17 @@ def _repeat_tiles(table: Path, folder: Path, archive: str, ids: list[str]) -> No
                 target.writestr(f"{kind}/{tile}.png", files[f"{kind}/{drawn_tile}.png"])
 
 
-def likely_probabilities(truth: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def likely_probabilities(truth: NDArray[np.bool_], seed: int = 0) -> NDArray[np.uint8]:
     """Probabilities as of a trained network: unsure along the boundary, wrong in places.
 
     Args:
         truth: bool ``[N, H, W]``.
+        seed: Of where it is wrong: one network's or another's.
 
     Returns:
         uint8 ``[N, H, W]``; probability = value / 255. The same at every call.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     out = np.empty(truth.shape, dtype=np.uint8)
     height, width = truth.shape[1:]
     for row, mask in enumerate(truth):

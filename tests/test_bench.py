@@ -6,23 +6,44 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import lovasz, peers
 from benchmarks.__main__ import ITEMS, main, table_lines
-from benchmarks.items import FULL, QUICK, Item, Setting, Size, Target, bare_over_ours, median_time
+from benchmarks.items import (
+    FULL,
+    QUICK,
+    DisagreementError,
+    Item,
+    Measurement,
+    Setting,
+    Size,
+    Target,
+    in_turn,
+    median_time,
+)
 from benchmarks.material import likely_probabilities
+from kaggle_salt.competition.metric import score
+from kaggle_salt.competition.rle import decode
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.learning.losses import lovasz_hinge
 from tests.makers import write_competition
 
 TINY = Size(
     train_tiles=20, test_tiles=12, search_tiles=10, batch=2, repeats=1, pairs=1, loop_seconds=0,
     tile_side=24, input_side=32,
 )  # fmt: skip
+
+#: Items whose peers' answers can be compared with ours; a bare loop gives none.
+COMPARED = {
+    "search-kernel", "search-numpy", "search-smp", "search-torchmetrics",
+    "rle-numpy", "rle-pycocotools", "rle-rlemasklib", "lovasz",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,30 +59,143 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def _item(name: str) -> Item:
+    return next(item for item in ITEMS if item.name == name)
+
+
 def test_items_are_these() -> None:
     assert [item.name for item in ITEMS] == [
-        "open-first", "open-again", "folds", "search", "rle", "submission", "help",
-        "ensemble-memory", "train-resnet34", "train-quick-half", "train-quick", "flip-tta",
+        "open-first", "open-again", "folds", "epoch", "augment",
+        "search", "search-kernel", "search-numpy", "search-smp", "search-torchmetrics", "weights",
+        "rle", "rle-numpy", "rle-pycocotools", "rle-rlemasklib", "submission",
+        "help", "ensemble-memory", "lovasz", "lovasz-symmetric",
+        "train-resnet34", "train-quick-half", "train-quick", "flip-tta",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_item_runs_and_says_what_it_measures(item: Item, setting: Setting) -> None:
     measured = item.measure(setting)
-    assert math.isfinite(measured.value)
-    assert measured.value > 0
+    assert (item.peer is None) == (measured.peer is None) == (measured.ratio is None)
+    assert measured.equal is (True if item.name in COMPARED else None)
+    for figure in (measured.ours, measured.peer or 1, measured.ratio or 1):
+        assert math.isfinite(figure)
+        assert figure > 0
     json.dumps(dict(measured.details))
     assert len(item.what) > 20
     assert "\n" not in item.what
     assert "``" not in item.what
 
 
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("search-kernel", "histogram2d_scores"),
+        ("search-numpy", "numpy_scores"),
+        ("search-smp", "smp_scores"),
+        ("search-torchmetrics", "torchmetrics_scores"),
+    ],
+)
+def test_peer_that_scores_one_tile_a_tenth_higher_at_one_level_is_refused(
+    name: str, peer: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(peers, peer)
+
+    def wrong(truth: np.ndarray, probabilities: np.ndarray, levels: Sequence[int]) -> list[float]:
+        first, *rest = right(truth, probabilities, levels)
+        return [first + 0.1 / len(truth), *rest]
+
+    monkeypatch.setattr(peers, peer, wrong)
+    with pytest.raises(DisagreementError, match="scores: ours and those of wrong differ"):
+        _item(name).measure(setting)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("rle-numpy", "numpy_runs"),
+        ("rle-pycocotools", "pycocotools_runs"),
+        ("rle-rlemasklib", "rlemasklib_runs"),
+    ],
+)
+def test_peer_that_encodes_row_by_row_is_refused(
+    name: str, peer: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(peers, peer)
+    monkeypatch.setattr(peers, peer, lambda masks: right(np.ascontiguousarray(masks.mT)))
+    with pytest.raises(DisagreementError, match="run-length strings: ours and those"):
+        _item(name).measure(setting)
+
+
+@pytest.mark.parametrize(
+    ("peer", "what"),
+    [
+        (lambda f, y: 1.001 * lovasz_hinge(f, y), "losses"),
+        (lambda f, y: lovasz_hinge(f.detach(), y) + 0 * f.sum(), "gradients"),
+    ],
+)
+def test_lovasz_peer_with_another_loss_or_gradient_is_refused(
+    peer: lovasz.LossFunction, what: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lovasz, "smp_lovasz", lambda: peer)
+    with pytest.raises(DisagreementError, match=f"{what}: ours and those of LovaszLoss differ"):
+        _item("lovasz").measure(setting)
+
+
+def test_disagreement_ends_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "numpy_runs", lambda masks: [""] * len(masks))
+    assert main(["--only", "rle-numpy"], size=TINY) == 1
+    printed = capsys.readouterr()
+    assert "error: run-length strings: ours and those of <lambda> differ" in printed.err
+    assert not printed.out
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        peers.histogram2d_scores,
+        peers.numpy_scores,
+        peers.smp_scores,
+        peers.torchmetrics_scores,
+    ],
+)
+def test_peers_score_as_the_competition_does(peer: Callable[..., list[float]]) -> None:
+    none, full = np.zeros((4, 5), np.bool_), np.ones((4, 5), np.bool_)
+    eleven, thirteen = (np.arange(20).reshape(4, 5) < count for count in (11, 13))
+    truth = np.stack([none, none, none, full, full, full, full, thirteen])
+    predicted = np.stack([none, full, eleven, none, full, eleven, thirteen, full])
+    # an IoU of 11/20 exceeds .5 and not .55; 13/20 exceeds .5, .55, .6
+    expected = [1, 0, 0, 0, 1, 0.1, 0.3, 0.3]
+    for row, tile_score in enumerate(expected):
+        pair = truth[[row]], np.where(predicted[[row]], 200, 100).astype(np.uint8)
+        assert peer(*pair, [150]) == pytest.approx([tile_score], abs=1e-12)
+    values = np.where(predicted, 200, 100).astype(np.uint8)
+    everywhere = score(truth, np.ones_like(truth))
+    assert peer(truth, values, [99, 100, 199, 200]) == pytest.approx(
+        [everywhere, np.mean(expected), np.mean(expected), 3 / 8], abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("peer", [peers.numpy_runs, peers.pycocotools_runs, peers.rlemasklib_runs])
+def test_peers_encode_as_kaggle_wants(peer: Callable[..., list[str]]) -> None:
+    two_runs = np.array([[0, 1, 1], [0, 0, 1]], np.bool_)
+    masks = np.stack([two_runs, np.zeros_like(two_runs), np.ones_like(two_runs), ~two_runs])
+    assert peer(masks) == ["3 1 5 2", "", "1 6", "1 2 4 1"]
+    large = (
+        np.random.default_rng(0).random((3, 101, 101))
+        < np.array([0.001, 0.5, 0.999])[:, None, None]
+    )
+    decoded = [decode(text, (101, 101)) for text in peer(large)]
+    assert np.array_equal(decoded, large)
+
+
 def test_first_opening_starts_without_a_cache(setting: Setting) -> None:
-    open_first = next(item for item in ITEMS if item.name == "open-first")
     cache = setting.competition_folder / ".salt-cache"
     stale = cache / "stale"
     stale.mkdir(parents=True, exist_ok=True)
-    open_first.measure(setting)
+    _item("open-first").measure(setting)
     assert not stale.exists()
     assert list(cache.glob("*/index.json"))
 
@@ -90,53 +224,71 @@ def test_probabilities_are_sure_inside_and_unsure_along_the_boundary() -> None:
     assert probable[:, :30].mean() < 50
     assert 80 < probable[:, 50].mean() < 175
     assert np.array_equal(probable, likely_probabilities(truth)[0])
+    assert not np.array_equal(probable, likely_probabilities(truth, seed=1)[0])
 
 
 def test_median_time_is_that_of_the_calls_after_the_first() -> None:
     calls: list[int] = []
     measured = median_time(lambda: calls.append(1), repeats=3)
     assert len(calls) == 4
-    assert sorted(measured.details["seconds"])[1] == measured.value
+    assert sorted(measured.details["seconds"])[1] == measured.ours
 
 
-def test_compared_loops_take_turns() -> None:
+def test_compared_ways_take_turns() -> None:
     calls: list[str] = []
-    measured = bare_over_ours(lambda: calls.append("o"), lambda: calls.append("b"), 3, steps=2)
-    assert "".join(calls) == "ob" + "ob" + "bo" + "ob"
-    assert sorted(measured.details["ratios"])[1] == measured.value
+    measured = in_turn(lambda: calls.append("o"), lambda: calls.append("p"), 3, equal=True)
+    assert "".join(calls) == "op" + "op" + "po" + "op"
+    assert sorted(measured.details["ratios"])[1] == measured.ratio
+    assert measured.equal
+
+
+def test_times_are_scaled_before_they_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.items.seconds", lambda work: 2.0)
+    measured = in_turn(lambda: None, lambda: None, 2, scales=(1, 10))
+    assert (measured.ours, measured.peer, measured.ratio) == (2, 20, 10)
 
 
 @pytest.mark.parametrize(
-    ("unit", "target", "value", "size", "met"),
+    ("target", "ours", "ratio", "size", "met"),
     [
-        ("s", Target(1), 0.9, FULL, True),
-        ("s", Target(1), 1.0, FULL, False),
-        ("ratio", Target(0.97), 0.97, FULL, True),
-        ("ratio", Target(0.97), 0.96, FULL, False),
-        ("s", None, 0.9, FULL, None),
-        ("s", Target(1), 0.9, QUICK, None),
-        ("s", Target(1, at_any_size=True), 0.9, QUICK, True),
+        (Target(1), 0.9, None, FULL, True),
+        (Target(1), 1.0, None, FULL, False),
+        (Target(0.97), 500, 0.97, FULL, True),
+        (Target(0.97), 0.5, 0.96, FULL, False),
+        (None, 0.9, None, FULL, None),
+        (Target(1), 0.9, None, QUICK, None),
+        (Target(1, at_any_size=True), 0.9, None, QUICK, True),
     ],
 )
-def test_target_is_a_limit_for_times_and_a_floor_for_ratios(
-    unit: str, target: Target | None, value: float, size: Size, met: bool | None
+def test_target_is_a_limit_for_ours_and_a_floor_for_ratios(
+    target: Target | None, ours: float, ratio: float | None, size: Size, met: bool | None
 ) -> None:
-    item = Item("item", unit, target, lambda setting: pytest.fail("not to be measured"))  # type: ignore[arg-type]
-    assert item.meets_target(value, size) is met
+    item = Item("item", "s", target, None, lambda setting: pytest.fail("not to be measured"))  # type: ignore[arg-type]
+    assert item.meets_target(Measurement(ours, ratio=ratio), size) is met
 
 
 def test_table_is_aligned_markdown() -> None:
+    alone = {"peer": None, "peer_name": None, "ratio": None, "equal": None}
+    beside = {"peer": 36.0, "peer_name": "NumPy"}
     rows = [
-        {"item": "rle", "measured": 0.12345, "target": 1, "unit": "s", "met": True, "what": "Runs"},
-        {"item": "a", "measured": 0.5, "target": 0.97, "unit": "ratio", "met": False, "what": "L"},
-        {"item": "folds", "measured": 12.0, "target": None, "unit": "s", "met": None, "what": "F"},
-    ]
+        {"item": "rle", "ours": 0.12345, "unit": "s", "target": 1, "met": True, **alone},
+        {"item": "epoch", "ours": 12345.6, "unit": "tiles/s", "target": None, "met": None, **alone},
+        {
+            "item": "search", "ours": 0.12, "unit": "s", "target": 310, "met": False,
+            **beside, "ratio": 300, "equal": True,
+        },
+        {
+            "item": "x", "ours": 48, "unit": "ms", "target": None, "met": None,
+            **beside, "ratio": 0.75, "equal": None,
+        },
+    ]  # fmt: skip
     assert table_lines(rows) == [
-        "| item  | measured | target | unit  | met | what |",
-        "|-------|----------|--------|-------|-----|------|",
-        "| rle   | 0.123    | < 1    | s     | yes | Runs |",
-        "| a     | 0.5      | ≥ 0.97 | ratio | no  | L    |",
-        "| folds | 12       | -      | s     | -   | F    |",
+        "| item   | ours           | peer          | ratio | aim   | met | equal |",
+        "|--------|----------------|---------------|-------|-------|-----|-------|",
+        "| rle    | 0.123 s        | -             | -     | < 1 s | yes | -     |",
+        "| epoch  | 12,346 tiles/s | -             | -     | -     | -   | -     |",
+        "| search | 0.12 s         | 36 s (NumPy)  | 300   | ≥ 310 | no  | yes   |",
+        "| x      | 48 ms          | 36 ms (NumPy) | 0.75  | -     | -   | -     |",
     ]
 
 
@@ -144,10 +296,15 @@ def test_command_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "bench.json"
-    assert main(["--only", "rle,search", "--json", str(path)], size=TINY) == 0
+    assert main(["--only", "rle,rle-pycocotools", "--json", str(path)], size=TINY) == 0
     printed = capsys.readouterr()
     report = json.loads(path.read_text())
-    assert [row["item"] for row in report["items"]] == ["rle", "search"]
+    alone, beside = report["items"]
+    assert (alone["item"], alone["peer"], alone["equal"]) == ("rle", None, None)
+    assert (beside["item"], beside["peer_name"]) == ("rle-pycocotools", "pycocotools")
+    assert (beside["target"], beside["met"], beside["equal"]) == (1, None, True)
+    assert beside["ratio"] == pytest.approx(beside["peer"] / beside["ours"])  # of one pair
+    assert set(report["peers"]) == {"pycocotools", "rlemasklib", "torchmetrics"}
     assert report["tiles"] == "synthetic"
     assert report["full_size"] is False
     assert report["machine"]["threads"] == 1
@@ -155,7 +312,8 @@ def test_command_prints_a_table_and_writes_json(
     assert f"{os.cpu_count()} cores" in printed.out
     assert "synthetic tiles; not the full size" in printed.out
     assert printed.out.count("\n| ") == 3
-    assert printed.err == "1/2 rle\n2/2 search\n"
+    assert "\n- rle: Run-length strings of 18,400 masks\n" in printed.out
+    assert printed.err == "1/2 rle\n2/2 rle-pycocotools\n"
 
 
 def test_unknown_item_is_refused_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -197,19 +197,38 @@ def _focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
 
 def _lovasz(logits: Tensor, target: Tensor, phi: Phi, symmetric: bool) -> Tensor:
     f, y = _flat(logits, target)  # [B, P]
-    margins, order = (1 - f * (2 * y - 1)).sort(dim=1, descending=True)
-    labels = y.gather(1, order)
-    weights = _jaccard_increments(labels)
+    margins, order = _largest_first(1 - f * (2 * y - 1), phi)  # [B, K]
+    labels, salt = y.gather(1, order), y.sum(dim=1, keepdim=True)  # [B, K], [B, 1]
+    weights = _jaccard_increments(labels, salt)
     if symmetric:  # (-f, 1 - y) has the same margins, and so the same order
-        weights = 0.5 * (weights + _jaccard_increments(1 - labels))
+        weights = 0.5 * (weights + _jaccard_increments(1 - labels, y.shape[1] - salt))
     outer = F.elu(margins) + 1 if phi == "elu" else F.relu(margins)
     return (outer * weights).sum(dim=1)
 
 
-def _jaccard_increments(labels: Tensor) -> Tensor:
-    """How much each further wrong pixel adds to the Jaccard loss; ``[B, P]``, rows sum to 1."""
+def _largest_first(margins: Tensor, phi: Phi) -> tuple[Tensor, Tensor]:
+    """The margins that count, sorted, and where they were; ``[B, K]`` both.
+
+    With relu only the positive ones count, late in training a small share; finding out how many
+    they are would make a GPU wait, so there all are sorted.
+    """
+    if phi == "relu" and margins.device.type == "cpu":
+        positive = int((margins > 0).sum(dim=1).max())
+        return margins.topk(max(positive, 1), dim=1)
+    return margins.sort(dim=1, descending=True)
+
+
+def _jaccard_increments(labels: Tensor, salt: Tensor) -> Tensor:
+    """How much each further wrong pixel adds to the Jaccard loss.
+
+    Args:
+        labels: 0/1 ``[B, K]`` of the pixels in their order.
+        salt: How many pixels of the whole tile are 1, ``[B, 1]``.
+
+    Returns:
+        float32 ``[B, K]``; a row of all the tile's pixels sums to 1.
+    """
     salt_so_far = labels.cumsum(dim=1)
-    salt = salt_so_far[:, -1:]
     rest_so_far = torch.arange(1, labels.shape[1] + 1, device=labels.device) - salt_so_far
     jaccard = 1 - (salt - salt_so_far) / (salt + rest_so_far)
     return torch.diff(jaccard, dim=1, prepend=torch.zeros_like(salt))

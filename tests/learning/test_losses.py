@@ -99,9 +99,34 @@ def test_loss_and_gradient_are_those_of_the_definition(
     torch.testing.assert_close(fast.grad.double(), slow.grad, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_pixels_beyond_the_margin_change_nothing_with_relu(symmetric: bool) -> None:
+    """Only the others are sorted; a batch whose tiles differ in how many those are, or has none."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(3, 40, generator=generator) < 0.4
+    sign = 2 * target.float() - 1
+    logits = sign * (1 + torch.rand(3, 40, generator=generator))  # all beyond the margin
+    assert float(lovasz_hinge(logits, target, symmetric=symmetric)) == 0
+    logits[1, :5] *= -1  # five of one tile are wrong, and thirty of another
+    logits[2, :30] *= -1
+    both = (logits.clone().requires_grad_(), logits.double().requires_grad_())
+    loss = lovasz_hinge(both[0], target, symmetric=symmetric)
+    slow = slow_lovasz(both[1], target, "relu")
+    if symmetric:
+        slow = (slow + slow_lovasz(-both[1], ~target, "relu")) / 2
+    torch.testing.assert_close(loss.double(), slow)
+    backward(loss)
+    backward(slow)
+    assert both[0].grad is not None
+    assert both[1].grad is not None
+    torch.testing.assert_close(both[0].grad.double(), both[1].grad, atol=1e-6, rtol=1e-5)
+    assert torch.count_nonzero(both[0].grad[0]) == 0
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
 def test_jaccard_increments_sum_to_one_and_none_is_negative(labels: list[bool]) -> None:
-    increments = _jaccard_increments(torch.tensor([labels], dtype=torch.float32))
+    order = torch.tensor([labels], dtype=torch.float32)
+    increments = _jaccard_increments(order, order.sum(dim=1, keepdim=True))
     assert float(increments.min()) >= -1e-6
     # they telescope to the last Jaccard loss, where every pixel is wrong
     assert float(increments.sum()) == pytest.approx(1, abs=1e-5)
