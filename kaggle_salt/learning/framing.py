@@ -20,10 +20,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Framing:
     """Fits tiles to a network's input and maps of that size back to tiles.
 
-    ``pad`` repeats the border (by reflection or by its edge) and keeps every pixel;
-    ``resize`` interpolates bilinearly. With ``shrink`` above 1 the network sees the framed
-    tile at a fraction of its size, and its output is interpolated back, so that loss and
-    metric are always taken on the tile's own pixels.
+    ``pad`` repeats the border (by reflection or by its edge) and keeps every pixel; where the
+    size has room for several tiles, each pixel first becomes a square of them, as in the 1st
+    place's 101 to 202 to 256. ``resize`` interpolates bilinearly. With ``shrink`` above 1 the
+    network sees the framed tile at a fraction of its size, and its output is interpolated back,
+    so that loss and metric are always taken on the tile's own pixels.
 
     Args:
         tile_shape: (height, width) of a tile, in pixels.
@@ -55,7 +56,7 @@ class Framing:
                 "or --set stage.NAME.shrink=1",
             )
         reach = max(self._padding) if self.config.framing == "pad" else 0
-        if self.config.border == "reflect" and reach >= min(height, width):
+        if self.config.border == "reflect" and reach >= self._zoom * min(height, width):
             raise ConfigError(
                 f"tiles of {height}x{width} are too small to be reflected by {reach} pixels",
                 expected="a border narrower than the tile",
@@ -68,9 +69,15 @@ class Framing:
         return self.config.size // self.shrink
 
     @property
+    def _zoom(self) -> int:
+        """Side of the square that a pixel becomes before padding: 2 at 256 px, 4 at 512."""
+        alone = -(-max(self.tile_shape) // 32) * 32  # the size that networks take a tile in
+        return max(1, self.config.size // alone)
+
+    @property
     def _padding(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom); the odd pixel goes to the right and the bottom."""
-        vertical, horizontal = (self.config.size - side for side in self.tile_shape)
+        vertical, horizontal = (self.config.size - self._zoom * side for side in self.tile_shape)
         left, top = horizontal // 2, vertical // 2
         return left, horizontal - left, top, vertical - top
 
@@ -109,12 +116,16 @@ class Framing:
         if self.config.framing == "resize":
             size = (self.network_size, self.network_size)
             return F.interpolate(maps, size=size, mode="bilinear", antialias=self.shrink > 1)
+        if self._zoom > 1:
+            maps = F.interpolate(maps, scale_factor=self._zoom, mode="nearest")
         mode = {"reflect": "reflect", "edge": "replicate"}[self.config.border]
         padded = F.pad(maps, self._padding, mode=mode)
         return F.avg_pool2d(padded, self.shrink) if self.shrink > 1 else padded
 
     def unframe(self, maps: Tensor) -> Tensor:
         """Bring maps of network size back to tiles; the exact inverse of :meth:`frame` for pad.
+
+        (To float32's rounding where pixels became squares: it takes their mean.)
 
         Args:
             maps: float ``[B, C, S, S]``.
@@ -127,5 +138,6 @@ class Framing:
         if self.shrink > 1:
             maps = F.interpolate(maps, scale_factor=self.shrink, mode="bilinear")
         left, _, top, _ = self._padding
-        height, width = self.tile_shape
-        return maps[..., top : top + height, left : left + width]
+        height, width = (self._zoom * side for side in self.tile_shape)
+        maps = maps[..., top : top + height, left : left + width]
+        return F.avg_pool2d(maps, self._zoom) if self._zoom > 1 else maps

@@ -103,6 +103,27 @@ def test_a_tile_that_is_too_large_is_refused_with_a_size_that_fits() -> None:
         Framing((101, 101), InputConfig(size=96))
 
 
+@pytest.mark.parametrize(("size", "zoom"), [(128, 1), (224, 1), (256, 2), (512, 4)])
+def test_a_size_for_several_tiles_enlarges_the_pixels(size: int, zoom: int) -> None:
+    framing = Framing((101, 101), InputConfig(size=size))
+    tile = torch.rand(1, 1, 101, 101)
+    framed = framing.frame(tile)
+    assert framed.shape == (1, 1, size, size)
+    start = (size - zoom * 101) // 2
+    inner = framed[..., start : start + zoom * 101, start : start + zoom * 101]
+    assert torch.equal(inner, tile.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1))
+    torch.testing.assert_close(framing.unframe(framed), tile, rtol=1e-6, atol=0)
+    assert zoom > 1 or torch.equal(framing.unframe(framed), tile)
+
+
+def test_an_enlarged_pixels_logit_is_the_mean_of_its_square() -> None:
+    framing = Framing((32, 32), InputConfig(size=64))
+    logits = torch.zeros(1, 1, 64, 64)
+    logits[0, 0, 2, 6], logits[0, 0, 3, 7] = 4.0, 8.0
+    assert framing.unframe(logits)[0, 0, 1, 3] == 3
+    assert framing.unframe(logits).sum() == 3
+
+
 def test_a_tile_that_is_too_large_can_be_resized() -> None:
     framing = Framing((101, 101), InputConfig(size=64, framing="resize"))
     assert framing.frame(torch.zeros(1, 1, 101, 101)).shape == (1, 1, 64, 64)
