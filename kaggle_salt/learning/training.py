@@ -117,8 +117,8 @@ class FoldTraining:
             started = time.monotonic()
             train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
             val_loss, val_score = validate(self.network, self.tiles, framing, loss, self.compute)
-            improved = progress.judge(val_loss if stage.monitor == "loss" else -val_score)
-            self._end_epoch(stage, schedule, (train_loss, val_loss, val_score), started)
+            figures = (train_loss, val_loss, val_score)
+            improved = self._end_epoch(stage, schedule, figures, started)
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
             progress.kept = keeper.state_dict()
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
@@ -181,13 +181,15 @@ class FoldTraining:
         schedule: Schedule,
         figures: tuple[float, float, float],
         started: float,
-    ) -> None:
-        """Write the epoch into the history and keep count of what the stage is waiting for."""
+    ) -> bool:
+        """Write the epoch into the history; whether its monitored figure was never as good."""
         progress = self.progress
         train_loss, val_loss, val_score = figures
         last_step = (progress.stage_epoch + 1) * len(self.sampler) - 1
         lr = schedule.learning_rate(last_step)
-        schedule.end_epoch(val_loss if stage.monitor == "loss" else -val_score)
+        cost = val_loss if stage.monitor == "loss" else -val_score
+        improved = progress.judge(cost)
+        schedule.end_epoch(cost)
         progress.schedule = dict(schedule.state)
         progress.stage_epoch += 1
         progress.epoch += 1
@@ -206,6 +208,7 @@ class FoldTraining:
         table = pd.DataFrame(progress.history).to_csv(index=False, float_format="%.6g")
         write_text(self.folder.history, table)
         self.watcher.epoch_ends(row, self._epochs_left(stage))
+        return improved
 
     def _epochs_left(self, stage: StageConfig) -> float:
         """Work to do, in epochs as long as the one just ended; an epoch costs as its pixels."""
