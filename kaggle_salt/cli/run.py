@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +13,17 @@ from kaggle_salt.cli.options import (
     FOLDS,
     RUNS,
     SUBMISSIONS,
+    ConfigFile,
     Data,
     Device,
     Folds,
     Json,
+    Preset,
+    RunName,
     Runs,
+    Seed,
+    Settings,
+    overrides_of,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, print_table
@@ -33,13 +37,11 @@ if TYPE_CHECKING:
 @command("train")
 def train(
     fold: Annotated[str, typer.Option(help="0, or 0,2, or all.")] = "0",
-    preset: Annotated[str | None, typer.Option(help="A name of salt presets.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file in place of a preset.")] = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run; else the preset's.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE, as in stage.bce.epochs=3.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    run: RunName = None,
+    set_: Settings = None,
+    seed: Seed = None,
     pseudo: Annotated[
         Path | None, typer.Option(help="Pseudo-labels to train on: CSV of salt pseudo-label.")
     ] = None,
@@ -69,7 +71,7 @@ def train(
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     folder, configuration = choose_run(
         workspace, run=run, preset=preset, config_file=config,
-        overrides=(*(set_ or []), *_overrides(seed, pseudo)),
+        overrides=overrides_of(set_, seed, pseudo),
     )  # fmt: skip
     summaries = train_rounds(
         workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
@@ -81,14 +83,6 @@ def train(
     print_table(["fold", "tiles", "epochs", "minutes", "score at .5 with TTA"], [
         [s.fold, s.tiles, s.epochs, f"{s.seconds / 60:.1f}", s.score] for s in summaries
     ])  # fmt: skip
-
-
-def _overrides(seed: int | None, pseudo: Path | None) -> Iterator[str]:
-    """The options that stand for a key, as ``KEY=VALUE``."""
-    if seed is not None:
-        yield f"training.seed={seed}"
-    if pseudo is not None:
-        yield f"pseudo.file={json.dumps(str(pseudo), ensure_ascii=False)}"
 
 
 @command("ensemble")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,11 +13,17 @@ from kaggle_salt.cli.options import (
     DATA,
     FOLDS,
     RUNS,
+    ConfigFile,
     Data,
     Device,
     Folds,
     Json,
+    Preset,
+    RunName,
     Runs,
+    Seed,
+    Settings,
+    overrides_of,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit
@@ -31,13 +36,11 @@ if TYPE_CHECKING:
 def lr_find(
     stage: Annotated[str | None, typer.Option(help="Name of the stage; else the first.")] = None,
     fold: Annotated[int, typer.Option(min=0, help="Its training tiles are used.")] = 0,
-    preset: Annotated[str | None, typer.Option(help="As in salt train.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file in place of a preset.")] = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run; else the preset's.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE, as in stage.bce.epochs=3.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    run: RunName = None,
+    set_: Settings = None,
+    seed: Seed = None,
     lowest: Annotated[float, typer.Option("--min", help="Learning rate of the first step.")] = 1e-6,
     highest: Annotated[float, typer.Option("--max", help="Learning rate of the last step.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Steps, one batch each.")] = 100,
@@ -61,17 +64,18 @@ def lr_find(
     from kaggle_salt.pipeline.lr_find import Sweep, find_learning_rate
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
-    overrides = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+    overrides = overrides_of(set_, seed)
     folder, configuration = choose_run(
-        workspace, run=run, preset=preset, config_file=config, overrides=tuple(overrides)
+        workspace, run=run, preset=preset, config_file=config, overrides=overrides
     )
     report = find_learning_rate(
         workspace, folder, configuration, stage=stage, fold=fold,
         sweep=Sweep(lowest, highest, steps), device=device, listener=ConsoleListener(),
     )  # fmt: skip
     ConsoleListener.close_bar()
-    overrides.append(f"stage.{report.stage}.optimizer.lr={report.suggestion.steepest:g}")
-    train = _train_command({"--preset": preset, "--config": config, "--run": run}, overrides, fold)
+    rate = f"stage.{report.stage}.optimizer.lr={report.suggestion.steepest:g}"
+    named = {"--preset": preset, "--config": config, "--run": run}
+    train = _train_command(named, (*overrides, rate), fold)
     if as_json:
         emit({"run": folder.name, "fold": fold, **asdict(report), "command": train})
         return
