@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import read_table, shortlist
-from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.errors import RleError
 
 #: Bins of the coverage histogram, beside the one for empty masks.
@@ -75,7 +75,7 @@ def inspect(competition: Competition) -> CheckReport:
         DataError: ``train.csv`` has no column ``rle_mask``, or is gone.
     """
     areas = np.count_nonzero(competition.masks, axis=(1, 2))
-    blank, blank_test = _blank(competition.images), _blank(competition.test_images)
+    blank, blank_test = is_blank(competition.images), is_blank(competition.test_images)
     groups = _identical(competition, np.concatenate([blank, blank_test]))
     all_ids = (*competition.ids, *competition.test_ids)
     train_tiles = len(competition.ids)
@@ -108,12 +108,6 @@ def inspect(competition: Competition) -> CheckReport:
             *_wrong_ids(competition, _named(all_ids, unknown)),
         ),
     )
-
-
-def _blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which tiles have one grey value only: bool ``[N]``."""
-    blank: NDArray[np.bool_] = images.max(axis=(1, 2)) == images.min(axis=(1, 2))
-    return blank
 
 
 def _named(ids: Sequence[str], chosen: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -250,3 +250,9 @@ def _content_hash(
         digest.update(json.dumps([name, arrays[name].shape]).encode())
         digest.update(arrays[name].data)
     return digest.hexdigest()
+
+
+def is_blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which tiles are of one grey value, bool ``[N]`` of uint8 ``[N, H, W]``."""
+    blank: NDArray[np.bool_] = images.max(axis=(1, 2)) == images.min(axis=(1, 2))
+    return blank

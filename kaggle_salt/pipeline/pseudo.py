@@ -29,7 +29,7 @@ from kaggle_salt.competition.pseudo_labels import (
     set_name,
     write_pseudo_labels,
 )
-from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.pseudo import Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError
@@ -107,7 +107,7 @@ def _make_labels(
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Rows of the CSV, and the counts of the manifest."""
     wanted = made_of.settings
-    blank = competition.test_images.max(axis=(1, 2)) == competition.test_images.min(axis=(1, 2))
+    blank = is_blank(competition.test_images)
     labels, counts = [], []
     for name, networks in made_of.networks.items():
         predicted = _predict(workspace, networks, competition, device, listener)
