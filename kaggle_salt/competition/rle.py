@@ -8,6 +8,7 @@ Source: https://www.kaggle.com/c/tgs-salt-identification-challenge/overview/eval
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -20,6 +21,9 @@ from kaggle_salt.errors import RleError
 #: Masks are encoded this many pixels at a time, which bounds the working memory; larger
 #: blocks fall out of the cache and are slower.
 BLOCK_PIXELS = 1 << 20
+
+#: Tiles of more pixels have their numbers written one by one: a table would be too large.
+LARGEST_TABLE = 1 << 16
 
 #: ``int()`` would also take "1_0", other scripts' digits, and give up beyond 4300 digits.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -66,19 +70,34 @@ def encode_batch(masks: NDArray[np.bool_]) -> list[str]:
 
 def _encode_block(masks: NDArray[np.bool_]) -> list[str]:
     count, height, width = masks.shape
-    period = height * width + 1  # a background pixel after each mask ends its last run
-    pixels = np.zeros(1 + count * period, dtype=np.bool_)
-    column_major = masks.transpose(0, 2, 1).reshape(count, height * width)
-    pixels[1:].reshape(count, period)[:, :-1] = column_major
+    pixels = height * width
+    if not pixels:
+        return [""] * count
+    # rows of pixels are compared whole, as they lie in memory; turning masks takes longer
+    edges = np.empty_like(masks)  # where a pixel differs from the one before it
+    np.not_equal(masks[:, 1:], masks[:, :-1], out=edges[:, 1:])
+    np.not_equal(masks[:, 0, 1:], masks[:, -1, :-1], out=edges[:, 0, 1:])
+    edges[:, 0, 0] = masks[:, 0, 0]
+    tile, place = np.divmod(np.flatnonzero(edges), pixels)
+    row, column = np.divmod(place, width)
 
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1])  # run starts and run ends, in turn
-    starts, ends = edges[::2], edges[1::2]
-    mask_of_run, offsets = np.divmod(starts, period)
-    numbers = np.stack([offsets + 1, ends - starts], axis=1)  # [runs, 2]
+    period = pixels + 1  # one more background pixel after each mask, which ends its last run
+    last = np.flatnonzero(masks[:, -1, -1])
+    ends = np.concatenate([tile * period + column * height + row, last * period + pixels])
+    ends.sort()  # starts and ends of the runs, in turn
+    tile_of_run, offset = np.divmod(ends[::2], period)
+    numbers = np.stack([offset + 1, ends[1::2] - ends[::2]], axis=1).ravel()
 
-    words = list(map(str, numbers.ravel().tolist()))
-    first_run = np.searchsorted(mask_of_run, np.arange(count + 1))
+    known = pixels < LARGEST_TABLE
+    words = (_numerals(pixels + 1)[numbers] if known else numbers.astype(str)).tolist()
+    first_run = np.searchsorted(tile_of_run, np.arange(count + 1))
     return [" ".join(words[a:b]) for a, b in pairwise((2 * first_run).tolist())]
+
+
+@functools.cache
+def _numerals(count: int) -> NDArray[np.object_]:
+    """The numbers below ``count`` as text: to look one up is faster than to write it."""
+    return np.array([str(number) for number in range(count)], dtype=object)
 
 
 def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.memory import keep_freed_memory
 from kaggle_salt.learning.outputs import Outputs
 
 
@@ -59,6 +60,9 @@ def choose_compute(
 ) -> Compute:
     """Turn ``--device`` and the preset's precision into a :class:`Compute`.
 
+    On a CPU the C library is asked to keep freed memory for the steps to come
+    (:func:`~kaggle_salt.learning.memory.keep_freed_memory`).
+
     Args:
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``auto`` takes bf16 where the hardware computes in it natively.
@@ -68,6 +72,8 @@ def choose_compute(
         ConfigError: Unknown device, or one this machine does not have.
     """
     chosen = _choose_device(device)
+    if chosen.type == "cpu":
+        keep_freed_memory()
     bf16 = precision == "bf16" or (precision == "auto" and _has_native_bf16(chosen))
     return Compute(chosen, bf16=bf16, channels_last=channels_last)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kaggle_salt.config import LossConfig
 from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.sorting import largest_first
 
 #: A training loss: a network's outputs and the target ``[B, 1, H, W]`` to a scalar.
 Loss = Callable[[Outputs, Tensor], Tensor]
@@ -197,25 +198,28 @@ def _focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
 
 def _lovasz(logits: Tensor, target: Tensor, phi: Phi, symmetric: bool) -> Tensor:
     f, y = _flat(logits, target)  # [B, P]
-    margins, order = _largest_first(1 - f * (2 * y - 1), phi)  # [B, K]
+    margins = 1 - f * (2 * y - 1)
+    order = _largest_that_count(margins, phi)  # [B, K]
     labels, salt = y.gather(1, order), y.sum(dim=1, keepdim=True)  # [B, K], [B, 1]
     weights = _jaccard_increments(labels, salt)
     if symmetric:  # (-f, 1 - y) has the same margins, and so the same order
         weights = 0.5 * (weights + _jaccard_increments(1 - labels, y.shape[1] - salt))
-    outer = F.elu(margins) + 1 if phi == "elu" else F.relu(margins)
+    sorted_margins = margins.gather(1, order)
+    outer = F.elu(sorted_margins) + 1 if phi == "elu" else F.relu(sorted_margins)
     return (outer * weights).sum(dim=1)
 
 
-def _largest_first(margins: Tensor, phi: Phi) -> tuple[Tensor, Tensor]:
-    """The margins that count, sorted, and where they were; ``[B, K]`` both.
+def _largest_that_count(margins: Tensor, phi: Phi) -> Tensor:
+    """Where the margins that count are, the largest first, int64 ``[B, K]``.
 
-    With relu only the positive ones count, late in training a small share; finding out how many
-    they are would make a GPU wait, so there all are sorted.
+    With relu only the positive ones count, late in training a small share, which is found
+    faster than it is sorted. How many they are would make a GPU wait, so there all are sorted.
     """
     if phi == "relu" and margins.device.type == "cpu":
         positive = int((margins > 0).sum(dim=1).max())
-        return margins.topk(max(positive, 1), dim=1)
-    return margins.sort(dim=1, descending=True)
+        if positive < margins.shape[1] / 8:
+            return margins.topk(max(positive, 1), dim=1).indices
+    return largest_first(margins)
 
 
 def _jaccard_increments(labels: Tensor, salt: Tensor) -> Tensor:

@@ -67,8 +67,9 @@ def test_a_run_does_not_leak_into_the_next_mask() -> None:
     assert rle.encode_batch(np.ones((3, 2, 2), np.bool_)) == ["1 4", "1 4", "1 4"]
 
 
-def test_no_masks() -> None:
+def test_no_masks_and_no_pixels() -> None:
     assert rle.encode_batch(np.zeros((0, 4, 4), np.bool_)) == []
+    assert rle.encode_batch(np.zeros((2, 0, 4), np.bool_)) == ["", ""]
 
 
 @given(masks_3d)
@@ -82,6 +83,13 @@ def test_blocks_do_not_change_the_result(masks: NDArray[np.bool_], pixels: int) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rle, "BLOCK_PIXELS", pixels)
         assert rle.encode_batch(masks) == expected
+
+
+@given(masks_3d, st.integers(1, 60))
+def test_numbers_looked_up_and_written_are_the_same(masks: NDArray[np.bool_], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rle, "LARGEST_TABLE", most)
+        assert rle.encode_batch(masks) == [encode_pixel_by_pixel(mask) for mask in masks]
 
 
 @given(masks_3d)
