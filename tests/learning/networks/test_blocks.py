@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from kaggle_salt.learning.networks import blocks
 from kaggle_salt.learning.networks.blocks import (
     ConvNormAct,
     HypercolumnHead,
@@ -82,6 +83,29 @@ def test_a_hypercolumn_stacks_all_maps_at_the_last_ones_size() -> None:
     column = hypercolumn([coarse, fine])
     assert torch.equal(column[:, 1:], fine)
     assert torch.equal(column[0, 0], torch.tensor([1.0, 1.5, 2.5, 3.0]).expand(4, 4))
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_gradient_of_a_hypercolumn_has_no_gaps(
+    layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = []
+
+    def watched(x: Tensor, size: torch.Size) -> Tensor:
+        larger = resize(x, size)
+        larger.register_hook(lambda g: dense.append(g.is_contiguous(memory_format=layout)))
+        return larger
+
+    sizes = [(3, 2), (2, 4), (4, 8)]
+    maps = [torch.randn(2, c, s, s).to(memory_format=layout).requires_grad_() for c, s in sizes]
+    factor = torch.randn(2, 9, 8, 8).to(memory_format=layout)
+    plain = torch.cat([*(resize(x, maps[-1].shape[-2:]) for x in maps[:-1]), maps[-1]], dim=1)
+    expected = torch.autograd.grad((plain * factor).sum(), maps)
+
+    monkeypatch.setattr(blocks, "resize", watched)
+    gradients = torch.autograd.grad((hypercolumn(maps) * factor).sum(), maps)
+    assert dense == [True, True]
+    assert all(torch.equal(g, e) for g, e in zip(gradients, expected, strict=True))
 
 
 def test_resizing_to_the_same_size_is_free() -> None:
