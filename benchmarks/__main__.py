@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commands, loops, lovasz, masks, tiles
-from benchmarks.items import FULL, QUICK, Item, Measurement, Setting, Size
+from benchmarks import commands, compiling, kept_memory, loops, lovasz, masks, precision, tiles
+from benchmarks.items import FULL, QUICK, Item, LackingError, Measurement, Setting, Size
 from benchmarks.machine import describe_machine, machine_lines, peer_line, peer_versions
+from benchmarks.table import note_lines, table_lines
 from kaggle_salt.errors import ConfigError, SaltError, nearest
-from kaggle_salt.runs import write_json
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.runs import open_run, write_json
 
 #: Every item, in the order of the table.
 ITEMS = (
@@ -40,10 +42,13 @@ ITEMS = (
     loops.train_resnet34,
     loops.train_quick_half,
     loops.train_quick,
+    kept_memory.kept_memory,
+    compiling.compile_quick,
     loops.flip_tta,
+    precision.bf16_quick,
+    precision.bf16_resnet34,
+    precision.bf16_score,
 )
-
-HEADER = ("item", "ours", "peer", "ratio", "aim", "met", "equal")
 
 
 def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) -> int:
@@ -58,15 +63,25 @@ def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) ->
     """
     options = _parse(arguments)
     try:
-        report = run(
-            _chosen(options.only), size or (QUICK if options.quick else FULL), options.data
-        )
+        items = _chosen(options.only)
+        with tempfile.TemporaryDirectory(prefix="salt-bench-") as folder:
+            setting = Setting(
+                size or (QUICK if options.quick else FULL),
+                Path(folder),
+                data=options.data,
+                device=choose_compute(options.device).device.type,
+                batch=options.batch,
+                run=options.run and open_run(options.run.parent, options.run.name),
+            )
+            report = run(items, setting, insist=bool(options.only))
     except SaltError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print("\n".join([*machine_lines(report["machine"]), peer_line(report["peers"])]))
     print("\n".join([_scope(report), "", *table_lines(report["items"])]))
-    print("\n".join(["", *(f"- {row['item']}: {row['what']}" for row in report["items"])]))
+    print("\n".join(["", *note_lines(report["items"])]))
+    for name, why in report["left_out"].items():
+        print(f"- {name} is left out: {why}")
     if options.json:
         write_json(options.json, report)
     return 0
@@ -81,6 +96,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the size, rough figures")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="Kaggle's files, not synthetic")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"),
+        help="where networks and losses are computed (cpu)",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=int, metavar="N", help="tiles of a training step (32)")
+    parser.add_argument(
+        "--run", type=Path, metavar="runs/NAME",
+        help="a finished run on the tiles of --data, for the items that need one",
+    )  # fmt: skip
     parser.add_argument("--only", default="", metavar="NAME,...", help="these items only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser.parse_args(arguments)
@@ -95,34 +119,57 @@ def _chosen(only: str) -> list[Item]:
     return [by_name[name] for name in names]
 
 
-def run(items: Sequence[Item], size: Size, data: Path | None = None) -> dict[str, Any]:
+def run(items: Sequence[Item], setting: Setting, *, insist: bool) -> dict[str, Any]:
     """Take the figures, one after the other.
+
+    Args:
+        items: What to measure.
+        setting: On what, and where.
+        insist: Refuse to leave out an item that lacks something.
 
     Returns:
         Machine and figures, JSON values.
+
+    Raises:
+        SaltError: An item cannot be measured, or a peer's answer is not ours.
     """
-    machine = describe_machine()
+    machine = describe_machine(setting.device)
+    left_out = _left_out(items, setting, insist=insist)
+    items = [item for item in items if item.name not in left_out]
     rows = []
-    with tempfile.TemporaryDirectory(prefix="salt-bench-") as folder:
-        setting = Setting(size, Path(folder), data)
-        for number, item in enumerate(items, start=1):
-            print(f"{number}/{len(items)} {item.name}", file=sys.stderr)
-            rows.append(_row(item, item.measure(setting), size))
+    for number, item in enumerate(items, start=1):
+        print(f"{number}/{len(items)} {item.name}", file=sys.stderr)
+        rows.append(_row(item, item.measure(setting), setting))
     return {
         "machine": machine,
         "peers": peer_versions(),
-        "full_size": size == FULL,
-        "tiles": "synthetic" if data is None else "the competition's",
+        "full_size": setting.size == FULL,
+        "tiles": "synthetic" if setting.data is None else "the competition's",
+        "batch": setting.training_batch,
         "items": rows,
+        "left_out": left_out,
     }
+
+
+def _left_out(items: Sequence[Item], setting: Setting, *, insist: bool) -> dict[str, str]:
+    """Items that cannot be measured here, and why."""
+    reasons = {}
+    for item in items:
+        try:
+            item.require(setting)
+        except LackingError as error:
+            if insist:
+                raise
+            reasons[item.name] = f"{error.found}; {error.next_step}"
+    return reasons
 
 
 def _scope(report: dict[str, Any]) -> str:
     size = "full size" if report["full_size"] else "not the full size that the table names: rough"
-    return f"{report['tiles']} tiles; {size}"
+    return f"{report['tiles']} tiles; {size}; training batches of {report['batch']}"
 
 
-def _row(item: Item, measured: Measurement, size: Size) -> dict[str, Any]:
+def _row(item: Item, measured: Measurement, setting: Setting) -> dict[str, Any]:
     return {
         "item": item.name,
         "unit": item.unit,
@@ -130,45 +177,14 @@ def _row(item: Item, measured: Measurement, size: Size) -> dict[str, Any]:
         "peer": measured.peer,
         "peer_name": item.peer,
         "ratio": measured.ratio,
-        "target": item.target and item.target.limit,
-        "met": item.meets_target(measured, size),
+        "spread": measured.spread,
+        "target": item.limit(setting),
+        "met": item.meets_target(measured, setting),
         "equal": measured.equal,
         "what": item.what,
+        "note": measured.note,
         "details": dict(measured.details),
     }
-
-
-def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The figures as a Markdown table, its columns aligned."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in cells
-    ]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    has_peer = row["peer"] is not None
-    ours = f"{_figure(row['ours'])} {row['unit']}"
-    peer = f"{_figure(row['peer'])} {row['unit']} ({row['peer_name']})" if has_peer else "-"
-    ratio = _figure(row["ratio"]) if has_peer else "-"
-    aim = "-"
-    if row["target"] is not None:
-        aim = f"≥ {row['target']:g}" if has_peer else f"< {row['target']:g} {row['unit']}"
-    return row["item"], ours, peer, ratio, aim, _said(row["met"]), _said(row["equal"])
-
-
-def _figure(value: float) -> str:
-    """Three digits, and all before the point."""
-    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
-
-
-def _said(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "-"}[value]
 
 
 if __name__ == "__main__":

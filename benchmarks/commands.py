@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.items import Measurement, Setting, Target, item, median_time
+from benchmarks.items import Measurement, Setting, Target, item
+from benchmarks.memory import run_measured
+from benchmarks.timing import median_time
 from kaggle_salt import predictions
 from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
 from kaggle_salt.config_file import dump_config, load_config
@@ -22,16 +24,6 @@ from kaggle_salt.runs import RunFolder, file_hash, write_json, write_text
 
 SALT = (sys.executable, "-m", "kaggle_salt")
 N_FOLDS = 5
-
-#: A child starts with the memory of the process it is forked from on its account; a small
-#: process in between keeps our own out of it. Prints the peak in bytes.
-REPORT_PEAK_MEMORY = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 @item("help", "s", Target(0.5, at_any_size=True))
@@ -57,21 +49,8 @@ def ensemble_memory(setting: Setting) -> Measurement:
         "ensemble", "--data", setting.competition_folder, "--runs", folder / "runs",
         "--folds", folder / "folds.csv", "--device", "cpu",
     ]  # fmt: skip
-    peak = _peak_memory([*SALT, *map(str, arguments)])
+    peak = run_measured([*SALT, *map(str, arguments)]).peak_memory
     return Measurement(peak / 1e9, details={"test_tiles": len(setting.competition.test_ids)})
-
-
-def _peak_memory(command: Sequence[str]) -> int:
-    """Largest resident memory of a command in bytes, memory-mapped files included.
-
-    Raises:
-        subprocess.CalledProcessError: The command failed.
-    """
-    finished = subprocess.run(
-        [sys.executable, "-c", REPORT_PEAK_MEMORY, *command],
-        check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return int(finished.stdout)
 
 
 def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:

@@ -1,14 +1,12 @@
-"""What a benchmark item is, what it works on, and how times are taken."""
+"""What a benchmark item is, and what it works on."""
 
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +14,10 @@ from numpy.typing import NDArray
 
 from benchmarks.material import likely_probabilities, link_competition, write_competition
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import SaltError
+from kaggle_salt.errors import ConfigError, SaltError
+from kaggle_salt.runs import RunFolder
 
-Unit = Literal["s", "ms", "µs", "tiles/s", "GB"]
+Unit = Literal["s", "ms", "µs", "tiles/s", "GB", "score"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,22 @@ class Setting:
         size: How much to work on.
         folder: An empty folder for whatever the items write.
         data: A folder with Kaggle's files, to be used in place of synthetic ones.
+        device: Where networks and losses are computed, as torch calls it; all else is the
+            processor's work.
+        batch: Tiles of a training step, in place of the size's.
+        run: A finished run on the tiles of ``data``, for the items that need one.
     """
 
     size: Size
     folder: Path
     data: Path | None = None
+    device: str = "cpu"
+    batch: int | None = None
+    run: RunFolder | None = None
+
+    @property
+    def training_batch(self) -> int:
+        return self.size.batch if self.batch is None else self.batch
 
     @cached_property
     def competition_folder(self) -> Path:
@@ -92,6 +102,10 @@ class Setting:
     def probabilities(self) -> NDArray[np.uint8]:
         """What a network might make of :attr:`truth`, uint8 ``[test_tiles, H, W]``."""
         return likely_probabilities(self.truth)
+
+
+class LackingError(ConfigError):
+    """An item needs what this machine or this call does not have."""
 
 
 class DisagreementError(SaltError):
@@ -125,14 +139,18 @@ class Measurement:
         ours: The figure in the item's unit.
         peer: That of the peer, where there is one.
         ratio: Median over the pairs of the peer's time over ours.
+        spread: Half the interquartile range of that ratio.
         equal: That both gave the same answer; None where there is none to compare.
+        note: What else a reader should know, printed below the table.
         details: What else there is to know; JSON values.
     """
 
     ours: float
     peer: float | None = None
     ratio: float | None = None
+    spread: float | None = None
     equal: bool | None = None
+    note: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -143,10 +161,17 @@ class Target:
     Args:
         limit: In the item's unit, or of the ratio where the item has a peer.
         at_any_size: It also applies to a call with ``--quick``.
+        on_gpu: The limit with ``--device`` of a GPU; None where nobody said, and the other is
+            not meant for one.
     """
 
     limit: float
     at_any_size: bool = False
+    on_gpu: float | None = None
+
+
+def nothing(setting: Setting) -> None:
+    """What most items require."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +184,7 @@ class Item:
         target: What the figure should be, if anyone said.
         peer: What does the same, measured beside us.
         measure: Takes the figure; its docstring says what is measured.
+        require: Raises a :class:`LackingError` where it cannot be taken.
     """
 
     name: str
@@ -166,6 +192,7 @@ class Item:
     target: Target | None
     peer: str | None
     measure: Callable[[Setting], Measurement]
+    require: Callable[[Setting], None] = nothing
 
     @property
     def what(self) -> str:
@@ -173,78 +200,29 @@ class Item:
         text = " ".join((inspect.getdoc(self.measure) or "").split())
         return text.partition(". ")[0].rstrip(".").replace("``", "`")
 
-    def meets_target(self, measured: Measurement, size: Size) -> bool | None:
-        """Whether the figure is good enough; None where nobody asked for that."""
-        if self.target is None or not (size == FULL or self.target.at_any_size):
+    def limit(self, setting: Setting) -> float | None:
+        """The target on the setting's device; None where nobody asked for one."""
+        if self.target is None:
             return None
-        if measured.ratio is not None:
-            return measured.ratio >= self.target.limit
-        return measured.ours < self.target.limit
+        return self.target.limit if setting.device == "cpu" else self.target.on_gpu
+
+    def meets_target(self, measured: Measurement, setting: Setting) -> bool | None:
+        """Whether the figure is good enough; None where nobody asked for that."""
+        limit = self.limit(setting)
+        if self.target is None or limit is None:
+            return None
+        if not (setting.size == FULL or self.target.at_any_size):
+            return None
+        return measured.ours < limit if measured.ratio is None else measured.ratio >= limit
 
 
 def item(
-    name: str, unit: Unit, target: Target | None = None, *, peer: str | None = None
+    name: str,
+    unit: Unit,
+    target: Target | None = None,
+    *,
+    peer: str | None = None,
+    require: Callable[[Setting], None] = nothing,
 ) -> Callable[[Callable[[Setting], Measurement]], Item]:
     """Make an item of the function that takes its figure."""
-    return lambda measure: Item(name, unit, target, peer, measure)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def median_time(work: Callable[[], object], repeats: int) -> Measurement:
-    """Median wall time of some calls in seconds, after one that warms up."""
-    work()
-    times = [seconds(work) for _ in range(repeats)]
-    return Measurement(median(times), details={"seconds": times})
-
-
-def calls_within(work: Callable[[], object], limit: float) -> int:
-    """How often ``work`` can be called within ``limit`` seconds; at least twice."""
-    work()  # the first call is slower
-    return max(2, int(limit / seconds(work)))
-
-
-def in_turn(
-    ours: Callable[[], object],
-    peer: Callable[[], object],
-    pairs: int,
-    *,
-    scales: tuple[float, float] = (1.0, 1.0),
-    equal: bool | None = None,
-) -> Measurement:
-    """Time ours and a peer's doing of the same, again and again.
-
-    The two are timed in turn, and each comes first in every other pair, so that a machine that
-    slows down or warms up treats both alike.
-
-    Args:
-        ours: The toolkit's way.
-        peer: The other way.
-        pairs: How often both are timed, after a call each that warms up.
-        scales: What a call's seconds are multiplied with, ours and the peer's: to get the
-            item's unit, or all the work from the part of it that a slow peer is given.
-        equal: What the measurement is to say of the answers.
-
-    Returns:
-        The medians over the pairs, of the times and of their ratio.
-    """
-    ours(), peer()
-    times = []
-    for pair in range(pairs):
-        peer_first = seconds(peer) if pair % 2 else None
-        ours_time = seconds(ours) * scales[0]
-        peer_time = seconds(peer) if peer_first is None else peer_first
-        times.append((ours_time, peer_time * scales[1]))
-    ratios = [peer_time / ours_time for ours_time, peer_time in times]
-    return Measurement(
-        ours=median(ours_time for ours_time, _ in times),
-        peer=median(peer_time for _, peer_time in times),
-        ratio=median(ratios),
-        equal=equal,
-        details={"ratios": ratios},
-    )
+    return lambda measure: Item(name, unit, target, peer, measure, require)

@@ -12,11 +12,10 @@ from benchmarks.items import (
     Measurement,
     Setting,
     Target,
-    in_turn,
     item,
-    median_time,
     require_equal,
 )
+from benchmarks.timing import in_turn, median_time
 from kaggle_salt.learning.losses import lovasz_hinge
 
 #: Input of the resnet34 preset.
@@ -85,7 +84,8 @@ def _late_in_training(setting: Setting) -> tuple[Tensor, Tensor]:
     coverage = (1.5 * torch.rand(batch, 1, 1, 1, generator=draws) - 0.5).clamp(min=0)
     target = (torch.rand(batch, 1, side, side, generator=draws) < coverage).float()
     margins = MARGIN + SPREAD * torch.randn(batch, 1, side, side, generator=draws)
-    return (2 * target - 1) * margins, target
+    logits = (2 * target - 1) * margins
+    return logits.to(setting.device), target.to(setting.device)
 
 
 def _loss_and_gradient(loss: LossFunction, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

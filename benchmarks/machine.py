@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from kaggle_salt.learning.device import choose_compute
@@ -19,14 +20,23 @@ from kaggle_salt.runs import package_versions
 PEERS = ("pycocotools", "rlemasklib", "torchmetrics")
 
 
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, threads, load, date and versions; JSON values."""
+def describe_machine(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores, threads, GPU, load, date and versions; JSON values.
+
+    ``threads`` are those of torch, and of BLAS and OpenMP where ``OMP_NUM_THREADS`` is set. NumPy
+    sorts and counts in one thread; PNG files are decoded in as many as there are cores.
+
+    Args:
+        device: Where networks are computed; only a GPU in use is named.
+    """
     return {
         "date": datetime.now().astimezone().isoformat(timespec="minutes"),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "compute": str(choose_compute("cpu")),
+        "opencv_threads": cv2.getNumThreads(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "compute": str(choose_compute(device)),
         "load": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "packages": {"python": platform.python_version(), **package_versions()},
@@ -35,9 +45,12 @@ def describe_machine() -> dict[str, Any]:
 
 def machine_lines(machine: dict[str, Any]) -> list[str]:
     """The same for people."""
+    gpu = f"{machine['gpu']}, " if machine["gpu"] else ""
     return [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['compute']}, "
+        f"{gpu}{machine['cpu']}, {machine['cores']} cores, {machine['compute']}, "
         f"load {machine['load']} before, {machine['date']}",
+        f"threads: torch and BLAS {machine['threads']}, OpenCV {machine['opencv_threads']}, "
+        f"NumPy's sorts and loops 1, PNG decoding {machine['cores']}",
         f"{machine['system']}; {_listed(machine['packages'])}",
     ]
 

@@ -12,13 +12,11 @@ from benchmarks.items import (
     Measurement,
     Setting,
     Target,
-    in_turn,
     item,
-    median_time,
     require_equal,
-    seconds,
 )
 from benchmarks.material import likely_probabilities
+from benchmarks.timing import in_turn, median_time, seconds
 from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.rle import encode_batch
 from kaggle_salt.competition.submission import write_submission

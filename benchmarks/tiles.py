@@ -8,7 +8,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.items import Measurement, Setting, Target, item, median_time, seconds
+from benchmarks.items import Measurement, Setting, Target, item
+from benchmarks.timing import median_time, seconds
 from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.learning.augment import Augmenter

@@ -60,6 +60,7 @@ class TrainingConfig(Table):
     batch_size: PositiveInt = 32
     precision: Literal["auto", "float32", "bf16"] = "auto"  #: auto: bf16 where it is native
     channels_last: bool = True
+    compile: bool = False  #: torch.compile: minutes for each input size; seldom pays on a CPU
     workers: int = Field(default=-1, ge=-1)  #: loader processes; -1: none on CPU, a few on a GPU
 
 

@@ -8,6 +8,7 @@ so its presence says that the array is whole.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError
 from kaggle_salt.runs import atomic_path, read_json, write_json
+
+#: Pixels that :func:`blocks` hands out between two releases, each of which costs microseconds.
+RELEASE_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,32 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
             expected="predictions written by salt train or salt ensemble",
             next_step="delete both files of that name and run the command again",
         ) from error
+
+
+def blocks(pixels: int, *arrays: NDArray[Any]) -> Iterator[slice]:
+    """Go through arrays block by block, and release them on the way.
+
+    So mapped files of any size take little memory. Working on small blocks is often faster too:
+    what is made of them stays in the processor's cache.
+
+    Args:
+        pixels: Of a block of one array, at most; but a block is one tile at least.
+        arrays: ``[N, ...]``, of one shape; may be memory-mapped.
+
+    Yields:
+        Slices of tiles, all of them in order.
+    """
+    tiles, *size = arrays[0].shape
+    pixels_of_tile = max(1, math.prod(size))
+    step = max(1, pixels // pixels_of_tile)
+    unreleased = 0
+    for start in range(0, tiles, step):
+        yield slice(start, start + step)
+        unreleased += step * pixels_of_tile
+        if unreleased >= RELEASE_PIXELS or start + step >= tiles:
+            unreleased = 0
+            for array in arrays:
+                release(array)
 
 
 def release(array: NDArray[Any]) -> None:

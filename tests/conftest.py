@@ -41,10 +41,18 @@ def missing_gpu() -> str:
     return "" if torch.cuda.is_available() else "torch.cuda.is_available() is False"
 
 
+@functools.cache
+def missing_compiler() -> str:
+    """Why torch.compile has no C++ compiler; empty where it has."""
+    name = os.environ.get("CXX", "g++")
+    return "" if shutil.which(name) else f"there is no {name}"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test before any of its fixtures is made."""
-    for mark, missing in (("tiles", missing_tiles), ("gpu", missing_gpu)):
+    lacks = {"tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler}
+    for mark, missing in lacks.items():
         if item.get_closest_marker(mark) and missing():
             pytest.skip(missing())
 

@@ -6,15 +6,17 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import lovasz, peers
-from benchmarks.__main__ import ITEMS, main, table_lines
+from benchmarks import loops, lovasz, peers
+from benchmarks.__main__ import ITEMS, main
 from benchmarks.items import (
     FULL,
     QUICK,
@@ -24,14 +26,19 @@ from benchmarks.items import (
     Setting,
     Size,
     Target,
-    in_turn,
-    median_time,
 )
+from benchmarks.machine import describe_machine, machine_lines
 from benchmarks.material import likely_probabilities
+from benchmarks.precision import change
+from benchmarks.table import note_lines, table_lines
+from benchmarks.timing import in_turn, median_time, seconds
 from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.rle import decode
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.learning import compiling
+from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.learning.losses import lovasz_hinge
+from kaggle_salt.runs import RunFolder
 from tests.makers import write_competition
 
 TINY = Size(
@@ -42,7 +49,7 @@ TINY = Size(
 #: Items whose peers' answers can be compared with ours; a bare loop gives none.
 COMPARED = {
     "search-kernel", "search-numpy", "search-smp", "search-torchmetrics",
-    "rle-numpy", "rle-pycocotools", "rle-rlemasklib", "lovasz",
+    "rle-numpy", "rle-pycocotools", "rle-rlemasklib", "lovasz", "compile-quick",
 }  # fmt: skip
 
 
@@ -51,12 +58,30 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(TINY, tmp_path_factory.mktemp("bench"))
 
 
+@pytest.fixture
+def with_run(trained_template: Path, tmp_path: Path) -> Setting:
+    """A setting with a run of two finished folds, and the tiles it was trained on."""
+    run = RunFolder(trained_template / "runs" / "tiny")
+    return Setting(TINY, tmp_path, data=trained_template / "data", run=run)
+
+
+@pytest.fixture(scope="module")
+def on_gpu(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return Setting(TINY, tmp_path_factory.mktemp("bench"), device="cuda")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace networks, and run what was traced: to compile it would take minutes."""
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
 
 
 def _item(name: str) -> Item:
@@ -69,18 +94,20 @@ def test_items_are_these() -> None:
         "search", "search-kernel", "search-numpy", "search-smp", "search-torchmetrics", "weights",
         "rle", "rle-numpy", "rle-pycocotools", "rle-rlemasklib", "submission",
         "help", "ensemble-memory", "lovasz", "lovasz-symmetric",
-        "train-resnet34", "train-quick-half", "train-quick", "flip-tta",
+        "train-resnet34", "train-quick-half", "train-quick", "kept-memory", "compile-quick",
+        "flip-tta", "bf16-quick", "bf16-resnet34", "bf16-score",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
-def test_item_runs_and_says_what_it_measures(item: Item, setting: Setting) -> None:
+def test_item_runs_and_says_what_it_measures(item: Item, request: pytest.FixtureRequest) -> None:
+    setting = request.getfixturevalue("with_run" if item.name == "bf16-score" else "setting")
     measured = item.measure(setting)
     assert (item.peer is None) == (measured.peer is None) == (measured.ratio is None)
     assert measured.equal is (True if item.name in COMPARED else None)
     for figure in (measured.ours, measured.peer or 1, measured.ratio or 1):
         assert math.isfinite(figure)
-        assert figure > 0
+        assert figure > 0 or item.unit == "score"
     json.dumps(dict(measured.details))
     assert len(item.what) > 20
     assert "\n" not in item.what
@@ -140,6 +167,17 @@ def test_lovasz_peer_with_another_loss_or_gradient_is_refused(
     monkeypatch.setattr(lovasz, "smp_lovasz", lambda: peer)
     with pytest.raises(DisagreementError, match=f"{what}: ours and those of LovaszLoss differ"):
         _item("lovasz").measure(setting)
+
+
+def test_compiled_steps_that_train_otherwise_are_refused(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backend(graph: Callable[..., list[torch.Tensor]], _: object) -> object:
+        return lambda *inputs: [output + 1 for output in graph(*inputs)]
+
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    with pytest.raises(DisagreementError, match="losses: ours and those of eager steps differ"):
+        _item("compile-quick").measure(setting)
 
 
 def test_disagreement_ends_the_command(
@@ -242,53 +280,97 @@ def test_compared_ways_take_turns() -> None:
     assert measured.equal
 
 
+def test_spread_is_half_of_what_the_middle_half_of_the_ratios_spans(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([1, 10, 18, 2, 1, 12, 14, 1, 1, 30])  # ours first, peer first, ours first, ...
+    monkeypatch.setattr("benchmarks.timing.seconds", lambda work: next(times))
+    measured = in_turn(lambda: None, lambda: None, 5)
+    assert sorted(measured.details["ratios"]) == [9, 10, 12, 14, 30]
+    assert (measured.ratio, measured.spread) == (12, 2)
+
+
+def test_clock_is_read_when_a_gpu_has_nothing_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
+    monkeypatch.setattr(time, "perf_counter", lambda: done.append("clock") or 0.0)
+    assert seconds(lambda: done.append("work")) == 0
+    assert done == ["wait", "clock", "work", "wait", "clock"]
+
+
 def test_times_are_scaled_before_they_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.items.seconds", lambda work: 2.0)
+    monkeypatch.setattr("benchmarks.timing.seconds", lambda work: 2.0)
     measured = in_turn(lambda: None, lambda: None, 2, scales=(1, 10))
     assert (measured.ours, measured.peer, measured.ratio) == (2, 20, 10)
 
 
 @pytest.mark.parametrize(
-    ("target", "ours", "ratio", "size", "met"),
+    ("target", "ours", "ratio", "size", "device", "met"),
     [
-        (Target(1), 0.9, None, FULL, True),
-        (Target(1), 1.0, None, FULL, False),
-        (Target(0.97), 500, 0.97, FULL, True),
-        (Target(0.97), 0.5, 0.96, FULL, False),
-        (None, 0.9, None, FULL, None),
-        (Target(1), 0.9, None, QUICK, None),
-        (Target(1, at_any_size=True), 0.9, None, QUICK, True),
+        (Target(1), 0.9, None, FULL, "cpu", True),
+        (Target(1), 1.0, None, FULL, "cpu", False),
+        (Target(0.97), 500, 0.97, FULL, "cpu", True),
+        (Target(0.97), 0.5, 0.96, FULL, "cpu", False),
+        (None, 0.9, None, FULL, "cpu", None),
+        (Target(1), 0.9, None, QUICK, "cpu", None),
+        (Target(1, at_any_size=True), 0.9, None, QUICK, "cpu", True),
+        (Target(0.97, on_gpu=0.95), 500, 0.96, FULL, "cuda", True),
+        (Target(0.97, on_gpu=0.95), 500, 0.94, FULL, "cuda", False),
+        (Target(0.97), 500, 0.98, FULL, "cuda", None),
     ],
 )
 def test_target_is_a_limit_for_ours_and_a_floor_for_ratios(
-    target: Target | None, ours: float, ratio: float | None, size: Size, met: bool | None
+    target: Target | None,
+    ours: float,
+    ratio: float | None,
+    size: Size,
+    device: str,
+    met: bool | None,
 ) -> None:
     item = Item("item", "s", target, None, lambda setting: pytest.fail("not to be measured"))  # type: ignore[arg-type]
-    assert item.meets_target(Measurement(ours, ratio=ratio), size) is met
+    setting = Setting(size, Path(), device=device)
+    assert item.meets_target(Measurement(ours, ratio=ratio), setting) is met
 
 
 def test_table_is_aligned_markdown() -> None:
-    alone = {"peer": None, "peer_name": None, "ratio": None, "equal": None}
+    alone = {"peer": None, "peer_name": None, "ratio": None, "spread": None, "equal": None}
     beside = {"peer": 36.0, "peer_name": "NumPy"}
     rows = [
         {"item": "rle", "ours": 0.12345, "unit": "s", "target": 1, "met": True, **alone},
         {"item": "epoch", "ours": 12345.6, "unit": "tiles/s", "target": None, "met": None, **alone},
         {
             "item": "search", "ours": 0.12, "unit": "s", "target": 310, "met": False,
-            **beside, "ratio": 300, "equal": True,
+            **beside, "ratio": 300, "spread": 12.3, "equal": True,
         },
         {
             "item": "x", "ours": 48, "unit": "ms", "target": None, "met": None,
-            **beside, "ratio": 0.75, "equal": None,
+            **beside, "ratio": 0.75, "spread": 0.0044, "equal": None,
+        },
+        {
+            "item": "y", "ours": 2, "unit": "s", "target": None, "met": None,
+            **beside, "ratio": 18, "spread": None, "equal": None,
         },
     ]  # fmt: skip
     assert table_lines(rows) == [
-        "| item   | ours           | peer          | ratio | aim   | met | equal |",
-        "|--------|----------------|---------------|-------|-------|-----|-------|",
-        "| rle    | 0.123 s        | -             | -     | < 1 s | yes | -     |",
-        "| epoch  | 12,346 tiles/s | -             | -     | -     | -   | -     |",
-        "| search | 0.12 s         | 36 s (NumPy)  | 300   | ≥ 310 | no  | yes   |",
-        "| x      | 48 ms          | 36 ms (NumPy) | 0.75  | -     | -   | -     |",
+        "| item   | ours           | peer          | ratio         | aim   | met | equal |",
+        "|--------|----------------|---------------|---------------|-------|-----|-------|",
+        "| rle    | 0.123 s        | -             | -             | < 1 s | yes | -     |",
+        "| epoch  | 12,346 tiles/s | -             | -             | -     | -   | -     |",
+        "| search | 0.12 s         | 36 s (NumPy)  | 300 ± 12      | ≥ 310 | no  | yes   |",
+        "| x      | 48 ms          | 36 ms (NumPy) | 0.750 ± 0.004 | -     | -   | -     |",
+        "| y      | 2 s            | 36 s (NumPy)  | 18.0          | -     | -   | -     |",
+    ]
+
+
+def test_what_is_measured_is_followed_by_what_else_there_is_to_say() -> None:
+    rows = [
+        {"item": "rle", "what": "Run-length strings", "note": ""},
+        {"item": "bf16-score", "what": "Change of the score", "note": ".8 before"},
+    ]
+    assert note_lines(rows) == [
+        "- rle: Run-length strings",
+        "- bf16-score: Change of the score (.8 before)",
     ]
 
 
@@ -307,13 +389,171 @@ def test_command_prints_a_table_and_writes_json(
     assert set(report["peers"]) == {"pycocotools", "rlemasklib", "torchmetrics"}
     assert report["tiles"] == "synthetic"
     assert report["full_size"] is False
-    assert report["machine"]["threads"] == 1
+    assert (report["batch"], report["left_out"]) == (2, {})
+    assert (report["machine"]["threads"], report["machine"]["gpu"]) == (1, None)
     assert report["machine"]["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert f"{os.cpu_count()} cores" in printed.out
+    assert "threads: torch and BLAS 1, OpenCV 1, NumPy's sorts and loops 1, PNG" in printed.out
     assert "synthetic tiles; not the full size" in printed.out
     assert printed.out.count("\n| ") == 3
     assert "\n- rle: Run-length strings of 18,400 masks\n" in printed.out
+    assert "left out" not in printed.out
     assert printed.err == "1/2 rle\n2/2 rle-pycocotools\n"
+
+
+@pytest.fixture
+def no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kaggle_salt.learning.device._has_native_bf16", lambda device: False)
+
+
+@pytest.fixture
+def native_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kaggle_salt.learning.device._has_native_bf16", lambda device: True)
+
+
+@pytest.mark.usefixtures("native_bf16")
+def test_item_that_needs_a_run_is_left_out_without_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.__main__.ITEMS", (_item("bf16-score"), _item("rle")))
+    assert main([], size=TINY) == 0
+    printed = capsys.readouterr()
+    line = "no finished run was given; --run runs/NAME --data FOLDER"
+    assert printed.out.endswith(f"\n- bf16-score is left out: {line}\n")
+    assert printed.err == "1/1 rle\n"
+
+
+@pytest.mark.usefixtures("no_bf16")
+def test_item_that_needs_bf16_is_left_out_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bf16 = [item for item in ITEMS if item.name.startswith("bf16")]
+    monkeypatch.setattr("benchmarks.__main__.ITEMS", (*bf16, _item("rle")))
+    assert main(["--json", str(tmp_path / "bench.json")], size=TINY) == 0
+    report = json.loads((tmp_path / "bench.json").read_text())
+    why = "the cpu here does not compute in bf16; another machine, or another --device"
+    assert report["left_out"] == dict.fromkeys(("bf16-quick", "bf16-resnet34", "bf16-score"), why)
+    assert [row["item"] for row in report["items"]] == ["rle"]
+
+
+@pytest.mark.usefixtures("native_bf16")
+def test_item_asked_for_by_name_is_refused_if_something_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--only", "rle,bf16-score"], size=TINY) == 2
+    assert capsys.readouterr().err == (
+        "error: no finished run was given\n"
+        "expected: a run of salt train, and the tiles that it was trained on\n"
+        "next: --run runs/NAME --data FOLDER\n"
+    )
+
+
+@pytest.mark.usefixtures("native_bf16")
+def test_run_that_cannot_be_used_is_refused_before_anything_is_measured(
+    trained_template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.__main__.ITEMS", (_item("rle"), _item("bf16-score")))
+    runs = trained_template / "runs"
+    for run, code, refused in (
+        (runs / "none", 2, "there is no run 'none'"),
+        (runs / "tiny", 3, "run tiny was trained on other tiles"),
+    ):
+        assert main(["--run", str(run)], size=TINY) == code
+        assert capsys.readouterr().err.startswith(f"error: {refused}")
+
+
+@pytest.mark.usefixtures("native_bf16")
+def test_command_says_what_bf16_does_to_the_score(
+    trained_template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = trained_template / "runs" / "tiny", trained_template / "data"
+    arguments = ["--only", "bf16-score", "--run", str(run), "--data", str(data)]
+    assert main(arguments, size=TINY) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\n\| bf16-score \| [0-9.e-]+ score \| - .*\| < 0.001 score \|", printed)
+    assert re.search(r"\(0\.\d{4} in float32 and 0\.\d{4} in bf16 on 27 tiles, ", printed)
+
+
+def test_float32_score_is_the_one_that_the_folds_wrote(with_run: Setting) -> None:
+    assert with_run.run is not None
+    summaries = [read_summary(with_run.run.fold(fold)) for fold in (0, 1)]
+    tiles = sum(summary.tiles for summary in summaries)
+    measured = _item("bf16-score").measure(with_run)
+    assert measured.details["tiles"] == tiles
+    assert measured.details["float32"] == pytest.approx(
+        sum(summary.tiles * summary.score for summary in summaries) / tiles
+    )
+    assert measured.details["largest_probability_change"] > 0, "bf16 was not used"
+
+
+def test_change_is_that_of_the_mean_score() -> None:
+    truth = np.zeros((4, 10, 10), np.bool_)
+    truth[1, :, :] = True
+    in_float32 = np.where(truth, 200, 100).astype(np.uint8)
+    in_bf16 = in_float32.copy()
+    in_bf16[0, 0, 0] = 128  # an empty tile gets a pixel: 1 becomes 0
+    in_bf16[1, :2] = 127  # 80 of 100 pixels are left, IoU .8: 1 becomes .6
+    measured = change(truth, in_float32, in_bf16)
+    assert measured.ours == pytest.approx(1.4 / 4)
+    assert measured.details == pytest.approx(
+        {
+            "tiles": 4, "float32": 1, "bf16": 2.6 / 4, "difference": -1.4 / 4,
+            # of -1, -.4, 0, 0
+            "changed_tiles": 2, "standard_error": np.std([1, 0.4, 0, 0], ddof=1) / 2,
+            "changed_pixels": 21 / 400, "largest_probability_change": 73 / 255,
+        }
+    )  # fmt: skip
+
+
+def test_bf16_that_predicts_something_else_is_not_timed(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.precision.TOLERANCE", -1)
+    with pytest.raises(DisagreementError, match="probabilities: ours and those of float32"):
+        _item("bf16-quick").measure(setting)
+
+
+def test_batch_is_that_of_training_steps_and_half_that_of_predictions(setting: Setting) -> None:
+    larger = Setting(TINY, setting.folder, batch=3)
+    assert larger.training_batch == 3
+    assert loops.config_of(larger, "quick").training.batch_size == 3
+    assert loops.config_of(larger, "quick").inference.batch_size == 6
+
+
+def test_device_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["--device", "cuda", "--only", "lovasz"], size=TINY) == 2
+    assert "the device 'cuda' is not available" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lovasz", "lovasz-symmetric", "train-resnet34", "train-quick-half", "train-quick",
+        "flip-tta", "bf16-quick", "bf16-resnet34",
+    ],
+)  # fmt: skip
+def test_item_runs_on_a_gpu(name: str, on_gpu: Setting) -> None:
+    torch.cuda.reset_peak_memory_stats()
+    measured = _item(name).measure(on_gpu)
+    assert measured.ours > 0
+    assert torch.cuda.max_memory_allocated() > 0
+
+
+@pytest.mark.gpu
+def test_run_is_predicted_on_a_gpu(with_run: Setting) -> None:
+    measured = _item("bf16-score").measure(replace(with_run, device="cuda"))
+    assert measured.details["tiles"] == 27
+
+
+@pytest.mark.gpu
+def test_gpu_is_named() -> None:
+    machine = describe_machine("cuda")
+    assert machine["gpu"] == torch.cuda.get_device_name()
+    assert machine_lines(machine)[0].startswith(f"{machine['gpu']}, ")
 
 
 def test_unknown_item_is_refused_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,12 @@ def layout(config: Config, _: Path) -> object:
     return [p.is_contiguous(memory_format=torch.channels_last) for p in kernels]
 
 
+def compiles(config: Config, folder: Path) -> object:
+    """Whether the steps call the network through torch.compile."""
+    job = start(config, folder)
+    return job.step_network is not job.network
+
+
 def worker_count(config: Config, folder: Path) -> object:
     return start(config, folder).loader.num_workers
 
@@ -253,6 +259,7 @@ CASES = {
     "training.batch_size": Case(("2",), weights),
     "training.precision": Case(("bf16",), logits),
     "training.channels_last": Case(("false",), layout),
+    "training.compile": Case(("true",), compiles),
     "training.workers": Case(("1",), worker_count),
     "pseudo.file": Case(("labels.csv",), fold_hash),
     "pseudo.share": Case(("0.25", "0.75"), weights),

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kaggle_salt import predictions
 from kaggle_salt.errors import DataError
 from kaggle_salt.predictions import (
     Predictions,
+    blocks,
     create,
     exists,
     load,
@@ -184,6 +186,38 @@ def test_no_pickle_is_loaded(stem: Path) -> None:
     np.save(stem.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"oof\.npy cannot be read: ValueError"):
         load(stem)
+
+
+# --- a block at a time
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tiles_at_once"), [(1, 1), (6, 1), (17, 2), (18, 3), (60, 10), (1000, 10)]
+)
+def test_blocks_are_all_tiles_in_order(pixels: int, tiles_at_once: int) -> None:
+    tiles = maps(*range(10))
+    parts = [tiles[block] for block in blocks(pixels, tiles)]
+    assert np.array_equal(np.concatenate(parts), tiles)
+    assert max(map(len, parts)) == len(parts[0]) == tiles_at_once
+
+
+def test_no_tiles_make_no_block() -> None:
+    assert list(blocks(8, maps())) == []
+
+
+@pytest.mark.parametrize("pixels_between", [1, 12, 13, 1000])
+def test_blocks_are_released_soon(pixels_between: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "RELEASE_PIXELS", pixels_between)
+    held: dict[int, int] = {}
+    most = 0
+    monkeypatch.setattr(predictions, "release", lambda array: held.pop(id(array)))
+    one, other = maps(*range(5)).copy(), maps(*range(5)).copy()
+    for block in blocks(12, one, other):
+        for array in (one, other):
+            held[id(array)] = held.get(id(array), 0) + array[block].size
+        most = max(most, *held.values())
+    assert not held
+    assert most <= pixels_between + 12
 
 
 def test_released_pages_can_be_read_again(tmp_path: Path) -> None:

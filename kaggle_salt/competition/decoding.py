@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.archive import GET_ANEW, Archive, Kind
 from kaggle_salt.competition.png import Grey, read_grey
 from kaggle_salt.errors import DataError
+from kaggle_salt.predictions import release
 
 #: Called with the number of files decoded so far and the number there are.
 Progress = Callable[[int, int], None]
@@ -71,6 +72,7 @@ def decode(stacks: Mapping[str, Stack], first: str, progress: Progress) -> dict[
                 modes[name] += block_modes
                 faults += block_faults
                 done += len(block)
+                release(stack.out)
                 progress(done, total)
     _refuse(faults)
     return modes

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.predictions import blocks
 from kaggle_salt.runs import atomic_path
 
 COLUMNS = ["id", "coverage", "stratum", "fold"]
@@ -22,6 +23,9 @@ MAX_STRATA = 10
 
 #: Decimals of a coverage, in memory and on disk alike: one pixel shows in tiles up to 7,000².
 COVERAGE_DECIMALS = 8
+
+#: Pixels counted at once.
+_BLOCK_PIXELS = 1 << 20
 
 _MAKE_FOLDS = "salt make-folds"
 
@@ -91,9 +95,11 @@ def _refuse_impossible_split(
 
 def _coverages(masks: NDArray[np.bool_]) -> list[float]:
     """Share of salt of each mask, rounded as it will be on disk."""
-    areas = np.count_nonzero(masks, axis=(1, 2))
+    areas: list[int] = []
+    for block in blocks(_BLOCK_PIXELS, masks):
+        areas += np.count_nonzero(masks[block], axis=(1, 2)).tolist()
     pixels = masks.shape[1] * masks.shape[2]
-    return [round(area / pixels, COVERAGE_DECIMALS) for area in areas.tolist()]
+    return [round(area / pixels, COVERAGE_DECIMALS) for area in areas]
 
 
 def _strata(coverage: NDArray[np.float64], n_folds: int) -> NDArray[np.int64]:

@@ -1,13 +1,14 @@
 """From probabilities to the CSV that Kaggle scores, checked before it is kept.
 
-The file is written under a temporary name, read back as Kaggle would read it, decoded and
-compared bit for bit with the masks; only then does it take its name. A JSON manifest beside
-it says where it comes from. Work goes block by block, so that memory-mapped predictions need
-little memory however many they are.
+The file is written under a temporary name, read back, decoded and compared bit for bit with
+the masks; only then does it take its name. A JSON manifest beside it says where it comes from.
+Work goes block by block, so that memory-mapped predictions need little memory however many
+they are: of a tile no more than its id is kept.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
 import itertools
 from collections import Counter
@@ -16,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import apply_decision, refuse_impossible_decision
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.predictions import Predictions
+from kaggle_salt.predictions import Predictions, blocks
 from kaggle_salt.runs import atomic_path, file_hash, write_json
 
 #: The columns Kaggle expects, in order.
@@ -30,6 +30,9 @@ COLUMNS = ["id", "rle_mask"]
 
 #: Probability maps are turned into masks this many pixels at a time, to bound the memory.
 BLOCK_PIXELS = 1 << 22
+
+#: Ids, and as many masks, bool ``[n, H, W]``.
+Block = tuple[Sequence[str], NDArray[np.bool_]]
 
 
 def write_submission(
@@ -67,63 +70,72 @@ def write_submission(
 
     with atomic_path(path) as temporary:
         # made twice, so that not all masks need to be held in between
-        blocks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
-        texts = _write_csv(temporary, sample_ids, blocks())
-        _check_csv(temporary, sample_ids, blocks())
+        masks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
+        empty_masks = _write_csv(temporary, masks())
+        _check_csv(temporary, masks())
         digest = file_hash(temporary)
         manifest_path.unlink(missing_ok=True)  # an old one must not vouch for the new CSV
 
     written = {
         **manifest,
         **{"level": level, "min_area": min_area},
-        "rows": len(texts),
-        "empty_masks": texts.count(""),
+        "rows": len(sample_ids),
+        "empty_masks": empty_masks,
         "csv_sha256": digest,
     }
     write_json(manifest_path, written)
     return written
 
 
-def _write_csv(
-    path: Path, sample_ids: Sequence[str], mask_blocks: Iterable[NDArray[np.bool_]]
-) -> list[str]:
-    """Write the rows; the run-length strings are returned."""
-    texts = [text for masks in mask_blocks for text in rle.encode_batch(masks)]
-    table = pd.DataFrame({"id": list(sample_ids), "rle_mask": texts}, columns=COLUMNS)
-    table.to_csv(path, index=False, lineterminator="\n")
-    return texts
+def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> int:
+    """Write the rows; the number of empty masks is returned."""
+    empty_masks = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for ids, masks in mask_blocks:
+            texts = rle.encode_batch(masks)
+            rows.writerows(zip(ids, texts, strict=True))
+            empty_masks += texts.count("")
+    return empty_masks
 
 
-def _check_csv(
-    path: Path, sample_ids: Sequence[str], mask_blocks: Iterable[NDArray[np.bool_]]
-) -> None:
-    """Read the CSV as Kaggle would; refuse it unless it holds exactly these ids and masks."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != COLUMNS or table["id"].tolist() != list(sample_ids):
+def _check_csv(path: Path, mask_blocks: Iterable[Block]) -> None:
+    """Read the CSV again; refuse it unless it holds exactly these ids and masks."""
+    other = DataError(
+        "the CSV read back has other columns or ids than were written",
+        expected=f"the columns {', '.join(COLUMNS)} and the sample submission's ids",
+    )
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, None)
+        for ids, masks in mask_blocks:
+            found = list(itertools.islice(rows, len(ids)))
+            if header != COLUMNS or [row[:-1] for row in found] != [[tile] for tile in ids]:
+                raise other
+            for (tile, text), mask in zip(found, masks, strict=True):
+                _refuse_other_mask(tile, text, mask)
+        if next(rows, None) is not None:
+            raise other
+
+
+def _refuse_other_mask(tile: str, text: str, mask: NDArray[np.bool_]) -> None:
+    height, width = mask.shape
+    if not np.array_equal(rle.decode(text, (height, width)), mask):
         raise DataError(
-            "the CSV read back has other columns or ids than were written",
-            expected=f"the columns {', '.join(COLUMNS)} and the sample submission's ids",
+            f"the CSV read back holds another mask for tile {tile} than was written",
+            expected="the same mask, bit for bit",
         )
-    masks = itertools.chain.from_iterable(mask_blocks)
-    for tile, text, mask in zip(table["id"], table["rle_mask"], masks, strict=True):
-        height, width = mask.shape
-        if not np.array_equal(rle.decode(text, (height, width)), mask):
-            raise DataError(
-                f"the CSV read back holds another mask for tile {tile} than was written",
-                expected="the same mask, bit for bit",
-            )
 
 
 def _mask_blocks(
     predictions: Predictions, sample_ids: Sequence[str], level: int, min_area: int
-) -> Iterator[NDArray[np.bool_]]:
-    """Masks in the order of ``sample_ids``, a bounded number at a time."""
+) -> Iterator[Block]:
+    """Ids and masks in the order of ``sample_ids``, a bounded number at a time."""
     rows = predictions.rows(sample_ids)
-    _, height, width = predictions.probabilities.shape
-    step = max(1, BLOCK_PIXELS // max(1, height * width))
-    for first in range(0, len(rows), step):
-        block = predictions.probabilities[rows[first : first + step]]
-        yield apply_decision(block, level, min_area)
+    for block in blocks(BLOCK_PIXELS, predictions.probabilities):
+        probabilities = predictions.probabilities[rows[block]]
+        yield sample_ids[block], apply_decision(probabilities, level, min_area)
 
 
 def _refuse_unusable_path(path: Path, manifest_path: Path, *, overwrite: bool) -> None:

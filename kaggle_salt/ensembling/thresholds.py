@@ -93,11 +93,11 @@ def best_decision(histograms: TileHistograms) -> Decision:
     """
     if not len(histograms):
         raise DataError("there are no tiles to choose a threshold on", expected="at least one")
-    candidates, totals = _all_totals(histograms)
-    levels, columns = np.nonzero(totals == totals.max())
-    min_areas = candidates[levels, columns]
-    preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas))[0]
-    return score_at(histograms, int(levels[preferred]), int(min_areas[preferred]))
+    min_areas, totals = _best_min_areas(histograms)
+    levels = np.flatnonzero(totals == totals.max())
+    preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas[levels]))[0]
+    level = levels[preferred]
+    return score_at(histograms, int(level), int(min_areas[level]))
 
 
 def score_at(histograms: TileHistograms, level: int = DEFAULT_LEVEL, min_area: int = 0) -> Decision:
@@ -166,11 +166,13 @@ def curve(histograms: TileHistograms, min_area: int = 0) -> pd.DataFrame:
     Returns:
         256 rows by ascending level, columns ``threshold`` (0 to 1) and ``score`` (0 to 1).
     """
-    blanked = histograms.predicted_area < min_area  # [N, 256]
-    blank = _blank_tenths(histograms)[:, np.newaxis]
-    tenths = np.where(blanked, blank, histograms.tenths)
+    total = np.zeros(LEVELS, dtype=np.int64)
+    for _, part in histograms.parts():
+        blanked = part.predicted_area < min_area  # [n, 256]
+        blank = _blank_tenths(part)[:, np.newaxis]
+        total += np.where(blanked, blank, part.tenths).sum(axis=0, dtype=np.int64)
     thresholds = np.arange(LEVELS) / (LEVELS - 1)
-    return pd.DataFrame({"threshold": thresholds, "score": tenths.mean(axis=0) / 10})
+    return pd.DataFrame({"threshold": thresholds, "score": total / len(histograms) / 10})
 
 
 def tile_scores(
@@ -228,30 +230,35 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _all_totals(
+def _best_min_areas(
     histograms: TileHistograms,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Sum of tenths over the tiles for every level and every minimum area that matters.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For every level the best of all minimum areas, and the sum of tenths that it earns.
 
-    Column ``j`` of both results is about emptying the ``j`` smallest masks of a level.
+    What emptying the masks of each area would gain is added up over the areas: the sums are the
+    gains of every minimum area.
 
     Returns:
-        The least minimum area that does so, and the sum it earns, or -1 where no minimum area
-        does so because the next mask is as small. Both int32 ``[256, N + 1]``.
+        The least of the minimum areas that are equally good, 0 where none helps, and the sum
+        over the tiles. Both int64 ``[256]``.
     """
-    tenths = np.ascontiguousarray(histograms.tenths.T)  # [256, N]
-    areas = np.ascontiguousarray(histograms.predicted_area.T)  # [256, N]
-    smallest_first = np.argsort(areas, axis=1)
-    areas = np.take_along_axis(areas, smallest_first, axis=1)
-    gains = np.take_along_axis(_blank_tenths(histograms) - tenths, smallest_first, axis=1)
-
-    totals = np.empty((LEVELS, len(histograms) + 1), dtype=np.int32)
-    totals[:, 0] = tenths.sum(axis=1)
-    totals[:, 1:] = totals[:, :1] + np.cumsum(gains, axis=1, dtype=np.int32)
-    totals[:, 1:-1][areas[:, :-1] == areas[:, 1:]] = -1
-
-    min_areas = np.zeros_like(totals)
-    min_areas[:, 1:] = areas + 1
+    min_areas = np.zeros(LEVELS, dtype=np.int64)
+    totals = np.empty(LEVELS, dtype=np.int64)
+    blank = _blank_tenths(histograms)
+    areas = np.empty((LEVELS, len(histograms)), dtype=np.int32)
+    tenths = np.empty((LEVELS, len(histograms)), dtype=np.int8)
+    for chunk, part in histograms.parts():
+        areas[:, chunk] = part.predicted_area.T
+        tenths[:, chunk] = part.tenths.T
+    for level in range(LEVELS):
+        # whole numbers, and exact as floats
+        gain_of_area = np.bincount(areas[level], weights=blank - tenths[level])
+        gains = np.cumsum(gain_of_area)  # of emptying every mask up to an area
+        largest = gains.argmax()
+        totals[level] = tenths[level].sum(dtype=np.int64)
+        if gains[largest] > 0:
+            min_areas[level] = largest + 1
+            totals[level] += int(gains[largest])
     return min_areas, totals
 
 

@@ -105,7 +105,7 @@ def train_fold(
     networks = _read_networks(config, folder, compute)
     rows = tiles.validation_rows
     oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
-    framing = _final_framing(config, tiles.tile_shape)
+    framing = final_framing(config, tiles.tile_shape)
     predict(
         networks, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
     )
@@ -169,7 +169,7 @@ def _read_networks(config: Config, folder: FoldFolder, compute: Compute) -> list
     return networks
 
 
-def _final_framing(config: Config, tile_shape: tuple[int, int]) -> Framing:
+def final_framing(config: Config, tile_shape: tuple[int, int]) -> Framing:
     """Tiles as the last stage saw them: at another size the network would be a stranger."""
     return Framing(tile_shape, config.input, config.stage[-1].shrink)
 
@@ -207,7 +207,7 @@ def predict_test(
             return cached
     networks = load_networks(config, folder, compute)
     height, width = tiles.shape[1:]
-    framing = _final_framing(config, (height, width))
+    framing = final_framing(config, (height, width))
     with predictions.create(folder.test, ids, (height, width), manifest) as out:
         predict(
             networks, tiles, out,

@@ -94,9 +94,10 @@ class Framing:
         """
         grey = tiles[:, None].float() / 255  # [B, 1, H, W]
         if self.config.channels == "grey3":
-            mean = torch.tensor(IMAGENET_MEAN, device=tiles.device).view(1, 3, 1, 1)
-            std = torch.tensor(IMAGENET_STD, device=tiles.device).view(1, 3, 1, 1)
-            return self.frame((grey - mean) / std)  # [B, 3, S, S]
+            # number by number: a tensor made of them here would have to wait for a GPU
+            statistics = zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)
+            channels = [(grey - mean) / std for mean, std in statistics]
+            return self.frame(torch.cat(channels, dim=1))  # [B, 3, S, S]
         framed = self.frame((grey - sum(IMAGENET_MEAN) / 3) / (sum(IMAGENET_STD) / 3))
         if self.config.channels == "grey":
             return framed  # [B, 1, S, S]

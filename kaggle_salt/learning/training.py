@@ -29,15 +29,17 @@ from kaggle_salt.learning.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from kaggle_salt.learning.compiling import compiled, explained_failures
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.running_loss import RunningLoss
 from kaggle_salt.runs import FoldFolder, write_text
 
-#: Optimiser steps between two looks at the loss: often enough for a bar, rare for a GPU's queue.
+#: Optimiser steps between two looks at the loss.
 LOOK_EVERY = 20
 
 
@@ -77,6 +79,8 @@ class FoldTraining:
         self.watcher = watcher
         self.network = compute.place(network)
         training = config.training
+        # for the steps alone: validation, averages and checkpoints keep to the network itself
+        self.step_network = compiled(self.network) if training.compile else self.network
         self.seed = fold_seed(config, folder.fold)
         self.sampler = EpochSampler(
             tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
@@ -91,7 +95,8 @@ class FoldTraining:
         """Train all stages; the network then holds the last stage's weights.
 
         Raises:
-            TrainingError: The loss is not a number any more, or the checkpoint is damaged.
+            TrainingError: The loss is not a number any more, the checkpoint is damaged, or the
+                network cannot be compiled.
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
@@ -115,7 +120,8 @@ class FoldTraining:
             schedule.state = dict(progress.schedule)
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()
-            train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
+            with explained_failures():
+                train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
             val_loss, val_score = validate(self.network, self.tiles, framing, loss, self.compute)
             figures = (train_loss, val_loss, val_score)
             improved = self._end_epoch(stage, schedule, figures, started)
@@ -136,20 +142,18 @@ class FoldTraining:
         schedule: Schedule,
         keeper: Keeper,
     ) -> float:
-        """One pass over the training tiles; returns the mean loss."""
-        progress, device = self.progress, self.compute.device
+        """One pass over the training tiles; returns the mean loss, for which alone it waits."""
+        progress, device, steps = self.progress, self.compute.device, len(self.sampler)
         self.sampler.epoch = progress.epoch
         self.network.train()
-        self.watcher.epoch_starts(
-            f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", len(self.sampler)
-        )
-        total = torch.zeros((), device=device)
-        first_step = progress.stage_epoch * len(self.sampler)
+        self.watcher.epoch_starts(f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", steps)
+        running = RunningLoss(device)
+        first_step = progress.stage_epoch * steps
         for number, (tiles, masks) in enumerate(self.loader, start=1):
             set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
             inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
             target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
-            outputs = self.compute.outputs(self.network, inputs).map(framing.unframe)
+            outputs = self.compute.outputs(self.step_network, inputs).map(framing.unframe)
             batch_loss = loss(outputs, target)
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]
@@ -157,12 +161,18 @@ class FoldTraining:
                 nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
             optimizer.step()
             keeper.after_step(self.network)
-            total += batch_loss.detach()
-            if number % LOOK_EVERY == 0 or number == len(self.sampler):
-                mean = float(total) / number
-                self._refuse_nan(mean, stage)
-                self.watcher.steps_done(number, mean)
-        return float(total) / len(self.sampler)
+            running.add(batch_loss)
+            if number % LOOK_EVERY == 0 and number < steps:
+                self._report(stage, number, running.look())
+        mean = running.mean()
+        self._report(stage, steps, mean)
+        return mean
+
+    def _report(self, stage: StageConfig, steps: int, loss: float | None) -> None:
+        """Tell the watcher the mean loss, if one is known already."""
+        if loss is not None:
+            self._refuse_nan(loss, stage)
+            self.watcher.steps_done(steps, loss)
 
     def _refuse_nan(self, loss: float, stage: StageConfig) -> None:
         if math.isfinite(loss):

@@ -50,7 +50,7 @@ def open_members(
     """
     names = list(runs) or [_last_run(workspace, listener)]
     members = [
-        _member(open_run(workspace.runs, name), weight, competition)
+        open_member(open_run(workspace.runs, name), weight, competition)
         for name, weight in zip(names, _run_weights(names, weights), strict=True)
     ]
     _warn_of_scores(members, file_hash(workspace.folds), listener)
@@ -180,7 +180,13 @@ def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[
     return list(weights)
 
 
-def _member(run: RunFolder, weight: float, competition: Competition) -> Member:
+def open_member(run: RunFolder, weight: float, competition: Competition) -> Member:
+    """Look which folds of a run are finished, and whether it belongs to the data.
+
+    Raises:
+        ConfigError: No fold is finished.
+        DataError: The run was trained on other data.
+    """
     folds = tuple(run.finished_folds())
     if not folds:
         half = run.unfinished_folds()

@@ -91,6 +91,8 @@ def _train_one(
         f"run {run.name}, fold {fold}: {len(tiles.train_rows)} tiles to train on, {pseudo}"
         f"{len(tiles.validation_rows)} to validate, on {compute}"
     )
+    if config.training.compile:
+        listener.note("the first step with each input size compiles the network: a minute or more")
     folder.path.mkdir(parents=True, exist_ok=True)  # another process sees that the run is in use
     try:
         summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)

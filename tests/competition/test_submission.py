@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -144,15 +145,42 @@ def test_a_csv_that_reads_back_otherwise_is_not_kept(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_csv_that_loses_a_row_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+        lambda lines: ["id,mask\n", *lines[1:]],
+        lambda lines: [*lines[:-1], lines[-1].strip() + ",1\n"],
+        lambda lines: [*lines[:-1], "NA\n"],
+        lambda lines: [],
+    ],
+    ids=["a row less", "a row more", "other order", "other columns", "3 cells", "1 cell", "empty"],
+)
+@pytest.mark.parametrize("block_pixels", [12, 1 << 20])
+def test_a_csv_with_other_rows_is_not_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[list[str]], list[str]],
+    block_pixels: int,
 ) -> None:
-    write_all_rows = pd.DataFrame.to_csv
-    monkeypatch.setattr(
-        pd.DataFrame,
-        "to_csv",
-        lambda table, path, **options: write_all_rows(table[:-1], path, **options),
-    )
+    monkeypatch.setattr(submission, "BLOCK_PIXELS", block_pixels)
+    write_whole = submission._write_csv
+
+    def write_damaged(path: Path, mask_blocks: Iterable[submission.Block]) -> int:
+        empty_masks = write_whole(path, mask_blocks)
+        path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+        return empty_masks
+
+    monkeypatch.setattr(submission, "_write_csv", write_damaged)
     with pytest.raises(DataError, match="read back has other columns or ids"):
         write(tmp_path / "one.csv")
     assert names(tmp_path) == []
+
+
+def test_ids_that_need_quotes_survive_the_csv(tmp_path: Path) -> None:
+    ids = ("a,b", 'say "a"', "two\nlines")
+    write(tmp_path / "one.csv", Predictions(ids, MAPS[:3]), list(ids))
+    table = pd.read_csv(tmp_path / "one.csv", dtype=str, keep_default_na=False)
+    assert table["id"].tolist() == list(ids)

@@ -67,6 +67,18 @@ def test_chunks_do_not_show(chunk_pixels: int, monkeypatch: pytest.MonkeyPatch) 
     assert np.array_equal(chunked.outside, whole.outside)
 
 
+@pytest.mark.parametrize("part_tiles", [1, 3, 7, 100])
+def test_parts_do_not_show(part_tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histograms, "_PART_TILES", part_tiles)
+    truth, values = random_tiles()
+    counted = count_tiles(truth, values)
+    parts = list(counted.parts())
+    assert [len(part) for _, part in parts] == [len(truth[chunk]) for chunk, _ in parts]
+    assert np.array_equal(np.concatenate([part.inside for _, part in parts]), counted.inside)
+    expected = np.stack([image_scores(truth, values > level) for level in range(LEVELS)], axis=1)
+    assert np.array_equal(counted.tenths / 10, expected)
+
+
 def test_memory_mapped_arrays_count_the_same(tmp_path: Path) -> None:
     truth, values = random_tiles()
     np.save(tmp_path / "truth.npy", truth)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.metric import image_scores, score
-from kaggle_salt.ensembling import thresholds
+from kaggle_salt.ensembling import histograms, thresholds
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import (
     best_decision,
@@ -122,6 +122,14 @@ def test_search_equals_trying_every_level_and_area(seed: int, count: int, values
     level, min_area, total = best_by_trying_everything(truth, probabilities)
     assert [decision.level, decision.min_area] == [level, min_area]
     assert decision.score == pytest.approx(total / 10 / count)
+
+
+def test_tiles_in_parts_give_the_same_decision_and_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = count_tiles(*noisy_tiles(30))
+    decision, scores = best_decision(counted), curve(counted, min_area=2)["score"].tolist()
+    monkeypatch.setattr(histograms, "_PART_TILES", 7)
+    assert best_decision(counted) == decision
+    assert curve(counted, min_area=2)["score"].tolist() == scores
 
 
 @law

@@ -92,7 +92,11 @@ class PowerCut(Silent):
 
 
 def start(
-    config: Config, folder: Path, watcher: Watcher | None = None, tiles: TrainingTiles | None = None
+    config: Config,
+    folder: Path,
+    watcher: Watcher | None = None,
+    tiles: TrainingTiles | None = None,
+    compute: Compute = COMPUTE,
 ) -> FoldTraining:
     """A training of fold 0 in ``folder``, seeded as a fold is."""
     torch.manual_seed(fold_seed(config, 0))
@@ -102,7 +106,7 @@ def start(
         network,
         tiles or tiny_tiles(),
         FoldFolder(folder, 0),
-        COMPUTE,
+        compute,
         watcher or Silent(),
     )
 

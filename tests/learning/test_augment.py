@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import albumentations as A
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning import augment
 from kaggle_salt.learning.augment import PIPELINES, Augmenter
 
 RANDOM = [name for name in PIPELINES if name != "none"]
@@ -56,6 +58,19 @@ def test_tile_and_mask_keep_their_kind(pipeline: str) -> None:
             assert array.flags.c_contiguous
             assert array.flags.writeable
         assert set(np.unique(target)) <= {0, 1}
+
+
+@pytest.mark.parametrize("pipeline", ["light", "strong"])
+def test_the_affine_map_is_that_of_albumentations(
+    pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile, mask = noise()[:20], disc(32)[:20]
+    ours = Augmenter(pipeline)
+    monkeypatch.setattr(augment, "_Affine", A.Affine)
+    theirs = Augmenter(pipeline)
+    for seed in range(50):
+        for one, other in zip(ours(tile, mask, seed), theirs(tile, mask, seed), strict=True):
+            assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

@@ -11,6 +11,7 @@ from kaggle_salt.competition.pseudo_labels import Confidence, Teachers
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning import compiling
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.pipeline.pseudo import pseudo_label
 from kaggle_salt.pipeline.train import train
@@ -82,6 +83,18 @@ def test_a_resume_ends_with_the_same_bits(trained: Path) -> None:
     assert run.fold(0).oof.with_suffix(".npy").read_bytes() == (
         straight.oof.with_suffix(".npy").read_bytes()
     )
+
+
+def test_a_compiled_training_says_so_and_leaves_a_network_like_any_other(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")  # traced, but not compiled
+    heard = Heard()
+    run, config = named("fast", "training.compile=true")
+    [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", listener=heard)
+    assert any("compiles the network: a minute" in note for note in heard.notes)
+    straight = FoldFolder(trained / "runs/tiny/fold0", 0)
+    assert summary.weights_hash == read_json(straight.summary)["weights_hash"]
 
 
 def test_a_half_trained_fold_wants_a_decision(trained: Path) -> None:
