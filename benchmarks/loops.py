@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.timing import calls_within, in_turn
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -161,6 +163,10 @@ class Rehearsal:
             self.optimizer.step()
 
 
+#: Enough to know how large activations are.
+FEW_TILES = 8
+
+
 class Stream:
     """So many batches of tiles, and a network of a preset to predict them with flip TTA.
 
@@ -184,6 +190,9 @@ class Stream:
         self.tiles = images[np.arange(steps * self.config.batch_size) % len(images)]
         self.framing = Framing(setting.competition.tile_shape, config.input)
         self.out = np.empty_like(self.tiles)
+        # an untrained network's activations grow from layer to layer unless they are normalised
+        in_float32 = replace(self.compute, bf16=False).forward
+        reestimate_batch_norm(self.network, [self.inputs[0][:FEW_TILES]], in_float32)
 
     @cached_property
     def inputs(self) -> list[Tensor]:

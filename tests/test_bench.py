@@ -180,14 +180,16 @@ def test_compiled_steps_that_train_otherwise_are_refused(
         _item("compile-quick").measure(setting)
 
 
-def test_disagreement_ends_the_command(
+def test_disagreement_costs_no_other_figure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "numpy_runs", lambda masks: [""] * len(masks))
-    assert main(["--only", "rle-numpy"], size=TINY) == 1
-    printed = capsys.readouterr()
-    assert "error: run-length strings: ours and those of <lambda> differ" in printed.err
-    assert not printed.out
+    assert main(["--only", "rle-numpy,rle"], size=TINY) == 1
+    printed = capsys.readouterr().out
+    assert "\n| rle  |" in printed
+    assert "| rle-numpy" not in printed
+    why = "run-length strings: ours and those of <lambda> differ"
+    assert f"\n- rle-numpy is left out: {why}\n" in printed
 
 
 @pytest.mark.parametrize(
