@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from kaggle_salt.errors import DataError, SaltError
 from kaggle_salt.runs import atomic_path, read_json, write_json
 
-#: Pixels that :func:`blocks` hands out between two releases, each of which costs microseconds.
-RELEASE_PIXELS = 1 << 22
+#: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
+#: microseconds.
+BLOCK_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,15 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
         ) from error
 
 
-def blocks(pixels: int, *arrays: NDArray[Any]) -> Iterator[slice]:
+def blocks(*arrays: NDArray[Any], pixels: int = BLOCK_PIXELS) -> Iterator[slice]:
     """Go through arrays block by block, and release them on the way.
 
     So mapped files of any size take little memory. Working on small blocks is often faster too:
     what is made of them stays in the processor's cache.
 
     Args:
-        pixels: Of a block of one array, at most; but a block is one tile at least.
         arrays: ``[N, ...]``, of one shape; may be memory-mapped.
+        pixels: Of a block of one array, at most; but a block is one tile at least.
 
     Yields:
         Slices of tiles, all of them in order.
@@ -157,7 +158,7 @@ def blocks(pixels: int, *arrays: NDArray[Any]) -> Iterator[slice]:
     for start in range(0, tiles, step):
         yield slice(start, start + step)
         unreleased += step * pixels_of_tile
-        if unreleased >= RELEASE_PIXELS or start + step >= tiles:
+        if unreleased >= BLOCK_PIXELS or start + step >= tiles:
             unreleased = 0
             for array in arrays:
                 release(array)

@@ -196,23 +196,23 @@ def test_no_pickle_is_loaded(stem: Path) -> None:
 )
 def test_blocks_are_all_tiles_in_order(pixels: int, tiles_at_once: int) -> None:
     tiles = maps(*range(10))
-    parts = [tiles[block] for block in blocks(pixels, tiles)]
+    parts = [tiles[block] for block in blocks(tiles, pixels=pixels)]
     assert np.array_equal(np.concatenate(parts), tiles)
     assert max(map(len, parts)) == len(parts[0]) == tiles_at_once
 
 
 def test_no_tiles_make_no_block() -> None:
-    assert list(blocks(8, maps())) == []
+    assert list(blocks(maps(), pixels=8)) == []
 
 
 @pytest.mark.parametrize("pixels_between", [1, 12, 13, 1000])
 def test_blocks_are_released_soon(pixels_between: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "RELEASE_PIXELS", pixels_between)
+    monkeypatch.setattr(predictions, "BLOCK_PIXELS", pixels_between)
     held: dict[int, int] = {}
     most = 0
     monkeypatch.setattr(predictions, "release", lambda array: held.pop(id(array)))
     one, other = maps(*range(5)).copy(), maps(*range(5)).copy()
-    for block in blocks(12, one, other):
+    for block in blocks(one, other, pixels=12):
         for array in (one, other):
             held[id(array)] = held.get(id(array), 0) + array[block].size
         most = max(most, *held.values())

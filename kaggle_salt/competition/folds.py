@@ -24,9 +24,6 @@ MAX_STRATA = 10
 #: Decimals of a coverage, in memory and on disk alike: one pixel shows in tiles up to 7,000².
 COVERAGE_DECIMALS = 8
 
-#: Pixels counted at once.
-_BLOCK_PIXELS = 1 << 20
-
 _MAKE_FOLDS = "salt make-folds"
 
 
@@ -96,7 +93,7 @@ def _refuse_impossible_split(
 def _coverages(masks: NDArray[np.bool_]) -> list[float]:
     """Share of salt of each mask, rounded as it will be on disk."""
     areas: list[int] = []
-    for block in blocks(_BLOCK_PIXELS, masks):
+    for block in blocks(masks):
         areas += np.count_nonzero(masks[block], axis=(1, 2)).tolist()
     pixels = masks.shape[1] * masks.shape[2]
     return [round(area / pixels, COVERAGE_DECIMALS) for area in areas]

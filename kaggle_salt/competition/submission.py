@@ -22,14 +22,11 @@ from numpy.typing import NDArray
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import apply_decision, refuse_impossible_decision
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.predictions import Predictions, blocks
+from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
 from kaggle_salt.runs import atomic_path, file_hash, write_json
 
 #: The columns Kaggle expects, in order.
 COLUMNS = ["id", "rle_mask"]
-
-#: Probability maps are turned into masks this many pixels at a time, to bound the memory.
-BLOCK_PIXELS = 1 << 22
 
 #: Ids, and as many masks, bool ``[n, H, W]``.
 Block = tuple[Sequence[str], NDArray[np.bool_]]
@@ -133,7 +130,7 @@ def _mask_blocks(
 ) -> Iterator[Block]:
     """Ids and masks in the order of ``sample_ids``, a bounded number at a time."""
     rows = predictions.rows(sample_ids)
-    for block in blocks(BLOCK_PIXELS, predictions.probabilities):
+    for block in blocks(predictions.probabilities, pixels=BLOCK_PIXELS):
         probabilities = predictions.probabilities[rows[block]]
         yield sample_ids[block], apply_decision(probabilities, level, min_area)
 

@@ -33,9 +33,6 @@ from kaggle_salt.runs import read_json, write_json
 
 ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 
-#: Pixels looked at in one go.
-_BLOCK_PIXELS = 1 << 22
-
 
 @dataclass(frozen=True, eq=False)
 class Competition:
@@ -252,7 +249,7 @@ def _content_hash(
     digest = hashlib.sha256(json.dumps(ids).encode())
     for name in names:
         digest.update(json.dumps([name, arrays[name].shape]).encode())
-        for block in blocks(_BLOCK_PIXELS, arrays[name]):
+        for block in blocks(arrays[name]):
             digest.update(arrays[name][block].data)
     return digest.hexdigest()
 
@@ -260,7 +257,7 @@ def _content_hash(
 def is_blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which tiles are of one grey value, bool ``[N]`` of uint8 ``[N, H, W]``."""
     blank = np.empty(len(images), dtype=np.bool_)
-    for block in blocks(_BLOCK_PIXELS, images):
+    for block in blocks(images):
         tiles = images[block]
         blank[block] = tiles.max(axis=(1, 2)) == tiles.min(axis=(1, 2))
     return blank

@@ -102,7 +102,7 @@ def count_tiles(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> T
     """
     _check(truth, probabilities)
     counts = np.empty((len(truth), 2, LEVELS), dtype=np.int32)
-    for chunk in blocks(_CHUNK_PIXELS, truth, probabilities):
+    for chunk in blocks(truth, probabilities, pixels=_CHUNK_PIXELS):
         counts[chunk] = _count_chunk(truth[chunk], probabilities[chunk])
     return TileHistograms(inside=counts[:, 1], outside=counts[:, 0])
 
