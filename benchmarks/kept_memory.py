@@ -17,8 +17,7 @@ from benchmarks.items import LackingError, Measurement, Setting, item
 from benchmarks.loops import config_of
 from benchmarks.timing import compared, median_time
 from kaggle_salt.config_file import dump_config, load_config
-from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.memory import keep_freed_memory
+from kaggle_salt.learning.device import choose_compute, keep_freed_memory
 from kaggle_salt.learning.networks import build
 from kaggle_salt.runs import write_text
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.demo import COMPETITION_FILES, write_demo_competition
+from kaggle_salt.synthetic.kaggle_files import COMPETITION_FILES, write_demo_competition
 
 #: Different tiles of a synthetic competition; drawing one takes far longer than decoding it.
 DRAWN = 300

@@ -35,7 +35,7 @@ from benchmarks.timing import in_turn, median_time, seconds
 from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.rle import decode
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.learning import compiling
+from kaggle_salt.learning import device
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.learning.losses import lovasz_hinge
 from kaggle_salt.runs import RunFolder
@@ -81,7 +81,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace networks, and run what was traced: to compile it would take minutes."""
-    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(device, "BACKEND", "eager")
 
 
 def _item(name: str) -> Item:
@@ -175,7 +175,7 @@ def test_compiled_steps_that_train_otherwise_are_refused(
     def backend(graph: Callable[..., list[torch.Tensor]], _: object) -> object:
         return lambda *inputs: [output + 1 for output in graph(*inputs)]
 
-    monkeypatch.setattr(compiling, "BACKEND", backend)
+    monkeypatch.setattr(device, "BACKEND", backend)
     with pytest.raises(DisagreementError, match="losses: ours and those of eager steps differ"):
         _item("compile-quick").measure(setting)
 

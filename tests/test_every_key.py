@@ -19,12 +19,6 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from kaggle_salt.competition.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Network,
-    write_pseudo_labels,
-)
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import dump_config, load_config
@@ -39,9 +33,15 @@ from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.presets import check_preset
+from kaggle_salt.pipeline.preset_check import check_preset
 from kaggle_salt.pipeline.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pseudo_labels import (
+    Confidence,
+    MadeOf,
+    Network,
+    write_pseudo_labels,
+)
 from kaggle_salt.runs import RunFolder, file_hash
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition

@@ -17,23 +17,25 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
-WORDS = {"errors", "runs", "predictions", "config", "config_file", "presets"}
+WORDS = {"errors", "runs", "predictions", "pseudo_labels", "config", "config_file", "presets"}
 WINGS = {"learning", "ensembling"}
-BELOW_SHELL = {*WORDS, *WINGS, "competition", "report", "pipeline"}
+BELOW_SHELL = {*WORDS, *WINGS, "competition", "synthetic", "report", "pipeline"}
 
 #: What each layer may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "runs": {"errors"},
     "predictions": {"errors", "runs"},
+    "pseudo_labels": {"errors", "runs"},
     "config": {"errors", "runs"},
     "config_file": {"errors", "config"},
     "presets": {"errors"},
     "competition": WORDS,
+    "synthetic": {*WORDS, "competition"},
     "learning": {*WORDS, "competition"},
     "ensembling": {*WORDS, "competition"},
     "report": {*WORDS, *WINGS, "competition"},
-    "pipeline": {*WORDS, *WINGS, "competition", "report"},  # where the two wings meet
+    "pipeline": {*WORDS, *WINGS, "competition", "synthetic", "report"},  # where the two wings meet
     "cli": BELOW_SHELL,
     "__main__": {"cli"},
     "": set(),  # kaggle_salt/__init__.py: the version, which every module may read

@@ -3,13 +3,19 @@
 Heavy imports stand inside the commands, so that ``salt --help`` answers at once.
 """
 
-from kaggle_salt.cli import prepare, presets, run
+from kaggle_salt.cli import prepare_commands, preset_commands, run_commands
 from kaggle_salt.cli.app import app
 
 # isort: split
-from kaggle_salt.cli import pseudo, tune  # after run: the help names the commands in this order
+from kaggle_salt.cli import (  # after run_commands: the help names the commands in this order
+    pseudo_commands,
+    tune_commands,
+)
 
-__all__ = ["app", "main", "prepare", "presets", "pseudo", "run", "tune"]
+__all__ = [
+    "app", "main", "prepare_commands", "preset_commands", "pseudo_commands", "run_commands",
+    "tune_commands",
+]  # fmt: skip
 
 
 def main() -> None:

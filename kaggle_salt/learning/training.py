@@ -29,8 +29,7 @@ from kaggle_salt.learning.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from kaggle_salt.learning.compiling import compiled, explained_failures
-from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.decision import apply_decision
-from kaggle_salt.competition.demo import HIDDEN_TEST_MASKS, write_demo_competition
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.png import read_grey, to_mask
 from kaggle_salt.config import Config
@@ -24,6 +23,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import preset_path
 from kaggle_salt.report.grid import pick_tiles, prediction_grid
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.synthetic.kaggle_files import HIDDEN_TEST_MASKS, write_demo_competition
 
 #: The quick preset, cut to what a synthetic competition of a few hundred tiles needs.
 DEMO_OVERRIDES = (

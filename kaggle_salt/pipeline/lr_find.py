@@ -13,7 +13,7 @@ from kaggle_salt.errors import ConfigError, nearest
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
-from kaggle_salt.learning.lr_find import Suggestion, suggest, sweep_stage
+from kaggle_salt.learning.rate_sweep import Suggestion, suggest, sweep_stage
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve

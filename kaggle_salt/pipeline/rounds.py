@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from kaggle_salt.competition.pseudo_labels import MadeOf, read_manifest
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.fold import FoldSummary
-from kaggle_salt.pipeline.pseudo import pseudo_label
+from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pseudo_labels import MadeOf, read_manifest
 from kaggle_salt.runs import RunFolder
 
 

@@ -10,15 +10,16 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import shortlist
 from kaggle_salt.competition.folds import fold_rows, read_folds
-from kaggle_salt.competition.pseudo_labels import PseudoLabels, read_pseudo_labels
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pseudo_labels import PseudoLabels, read_pseudo_labels
 from kaggle_salt.runs import file_hash
 
 
@@ -78,9 +79,10 @@ class TrainingData:
         labels = self.labels[fold]
         test_row = {tile: row for row, tile in enumerate(own.test_ids)}
         images = own.test_images[[test_row[tile] for tile in labels.ids]]
+        masks = [rle.decode(text, own.tile_shape)[None] for text in labels.rle_masks]
         return TrainingTiles(
             np.concatenate([own.images, images]),
-            np.concatenate([own.masks, labels.masks(own.tile_shape)]),
+            np.concatenate([own.masks, *masks]),
             *rows,
             pseudo_rows=np.arange(len(own.ids), len(own.ids) + len(images)),
         )

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kaggle_salt import __version__
-from kaggle_salt.cli import app, prepare
+from kaggle_salt.cli import app, prepare_commands
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.errors import ConfigError, DataError, NetworkError, SaltError, TrainingError
 from tests.tiny import Salt, salt
@@ -63,7 +63,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(prepare, "workspace_of", fail)
+    monkeypatch.setattr(prepare_commands, "workspace_of", fail)
 
 
 @pytest.mark.parametrize(

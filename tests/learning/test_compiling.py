@@ -13,8 +13,8 @@ from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from kaggle_salt.config import Config
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.learning import compiling
-from kaggle_salt.learning.compiling import explained_failures
+from kaggle_salt.learning import device
+from kaggle_salt.learning.device import explained_failures
 from tests.learning.makers import CLASSIC, PowerCut, same_bits, tiny_config, train
 
 
@@ -43,7 +43,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
         shapes.extend(t.shape for t in inputs if t.ndim == 4 and not t.requires_grad)
         return graph
 
-    monkeypatch.setattr(compiling, "BACKEND", backend)
+    monkeypatch.setattr(device, "BACKEND", backend)
     return shapes
 
 
@@ -96,7 +96,7 @@ def test_a_missing_compiler_ends_with_what_to_do(
     def backend(*_: object) -> None:
         raise InductorError(InvalidCxxCompiler(), None)
 
-    monkeypatch.setattr(compiling, "BACKEND", backend)
+    monkeypatch.setattr(device, "BACKEND", backend)
     expected = (
         r"cannot be compiled: InductorError: InvalidCxxCompiler: No working C\+\+ compiler.*\n"
         r"expected: a C\+\+ compiler .*\nnext: --set training\.compile=false$"

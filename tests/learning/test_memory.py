@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from kaggle_salt.learning import memory
-from kaggle_salt.learning.memory import keep_freed_memory
+from kaggle_salt.learning import device
+from kaggle_salt.learning.device import keep_freed_memory
 
 #: Page faults of writing into a fresh block of 64 MB four times over, once it was freed.
 COUNT_FAULTS = """
 import resource, sys
 import numpy as np
 if "keep" in sys.argv:
-    from kaggle_salt.learning.memory import keep_freed_memory
+    from kaggle_salt.learning.device import keep_freed_memory
     assert keep_freed_memory()
 np.ones(1 << 26, dtype=np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -55,5 +55,5 @@ def test_the_environment_has_the_last_word(name: str, monkeypatch: pytest.Monkey
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(device.platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()

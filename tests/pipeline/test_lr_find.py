@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.learning.lr_find import suggest
+from kaggle_salt.learning.rate_sweep import suggest
 from kaggle_salt.pipeline.choose import choose_run
 from kaggle_salt.pipeline.lr_find import LrReport, Sweep, find_learning_rate
 from kaggle_salt.pipeline.train import train

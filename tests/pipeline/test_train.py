@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kaggle_salt.competition.pseudo_labels import Confidence, Teachers
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.learning import compiling
+from kaggle_salt.learning import device
 from kaggle_salt.learning.fold import FoldSummary
-from kaggle_salt.pipeline.pseudo import pseudo_label
+from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pseudo_labels import Confidence, Teachers
 from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, read_json
 from tests.tiny import Heard, files_under, tiny_config
 
@@ -88,7 +88,7 @@ def test_a_resume_ends_with_the_same_bits(trained: Path) -> None:
 def test_a_compiled_training_says_so_and_leaves_a_network_like_any_other(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling, "BACKEND", "eager")  # traced, but not compiled
+    monkeypatch.setattr(device, "BACKEND", "eager")  # traced, but not compiled
     heard = Heard()
     run, config = named("fast", "training.compile=true")
     [summary] = train(WORKSPACE, run, config, folds="0", device="cpu", listener=heard)

@@ -8,18 +8,18 @@ import pytest
 from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
-from kaggle_salt.competition.pseudo_labels import (
+from kaggle_salt.config import Config, PseudoConfig, StageConfig
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.pipeline.prepare import make_fold_table
+from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pseudo_labels import (
     Confidence,
     MadeOf,
     Network,
     Teachers,
     write_pseudo_labels,
 )
-from kaggle_salt.config import Config, PseudoConfig, StageConfig
-from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.training_data import TrainingData
-from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import file_hash
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import Heard

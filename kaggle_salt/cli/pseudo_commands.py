@@ -22,7 +22,7 @@ from kaggle_salt.cli.options import (
 from kaggle_salt.cli.output import emit, print_table
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.pseudo import PseudoReport
+    from kaggle_salt.pipeline.pseudo_label import PseudoReport
 
 
 @command("pseudo-label")
@@ -56,8 +56,8 @@ def pseudo_label(
     --run student`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.competition.pseudo_labels import Confidence
-    from kaggle_salt.pipeline.pseudo import pseudo_label as label
+    from kaggle_salt.pipeline.pseudo_label import pseudo_label as label
+    from kaggle_salt.pseudo_labels import Confidence
 
     report = label(
         workspace_of(data=data, runs=runs, folds=folds), runs_,

@@ -11,7 +11,7 @@ from kaggle_salt.cli.options import Json
 from kaggle_salt.cli.output import emit, print_table
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.presets import PresetReport
+    from kaggle_salt.pipeline.preset_check import PresetReport
     from kaggle_salt.presets import Measured
 
 group = typer.Typer()
@@ -83,7 +83,7 @@ def check(
     """
     from dataclasses import asdict
 
-    from kaggle_salt.pipeline.presets import check_preset
+    from kaggle_salt.pipeline.preset_check import check_preset
 
     report = check_preset(source, tile)
     if as_json:

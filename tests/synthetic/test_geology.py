@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_salt.competition.geology import BLANK, EMPTY, Tile, draw_tile
+from kaggle_salt.synthetic.geology import BLANK, EMPTY, Tile, draw_tile
 
 
 def draw(seed: int, size: int, position: float) -> Tile:

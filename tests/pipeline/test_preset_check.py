@@ -8,7 +8,7 @@ import safetensors.torch
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import build
-from kaggle_salt.pipeline.presets import PresetReport, StageReport, check_preset
+from kaggle_salt.pipeline.preset_check import PresetReport, StageReport, check_preset
 
 OWN = """
 description = "a tiny network"

@@ -14,7 +14,7 @@ from kaggle_salt.config import OptimizerConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import binary_cross_entropy
-from kaggle_salt.learning.lr_find import suggest, sweep_rates, sweep_stage
+from kaggle_salt.learning.rate_sweep import suggest, sweep_rates, sweep_stage
 from tests.learning.makers import (
     CLASSIC,
     COMPUTE,

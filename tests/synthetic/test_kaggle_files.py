@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kaggle_salt.competition.demo import (
+from kaggle_salt.competition.metric import score
+from kaggle_salt.competition.rle import decode
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.synthetic.kaggle_files import (
     COMPETITION_FILES,
     HIDDEN_TEST_MASKS,
     write_demo_competition,
 )
-from kaggle_salt.competition.metric import score
-from kaggle_salt.competition.rle import decode
-from kaggle_salt.errors import ConfigError, DataError
 
 N_TRAIN, N_TEST, SIZE = 60, 12, 48
 

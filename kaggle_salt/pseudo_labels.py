@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kaggle_salt.competition import rle
-from kaggle_salt.competition.folds import COVERAGE_DECIMALS
 from kaggle_salt.errors import ConfigError, DataError, reason
 from kaggle_salt.runs import atomic_path, file_hash, write_json
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
+
+#: Decimals of the numbers in the CSV; coverage is as exact as in the fold table.
+DECIMALS = 8
 
 #: Whose predictions label the tiles of fold k's student: the networks of fold k, which never
 #: saw its validation tiles, or those of all folds.
@@ -135,14 +134,6 @@ class PseudoLabels(_Part):
     teachers: Teachers
     csv_hash: str
 
-    def masks(self, tile_shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """The labels as masks, bool ``[N, H, W]``.
-
-        Raises:
-            RleError: A run-length string is damaged.
-        """
-        return np.stack([rle.decode(text, tile_shape) for text in self.rle_masks])
-
 
 def set_name(teachers: Teachers, fold: int) -> str:
     """Name of the set of labels that fold ``fold``'s student may train on."""
@@ -172,7 +163,7 @@ def write_pseudo_labels(
         table[COLUMNS].to_csv(
             temporary,
             index=False,
-            float_format=f"%.{COVERAGE_DECIMALS}f",
+            float_format=f"%.{DECIMALS}f",
             lineterminator="\n",
             encoding="utf-8",
         )

@@ -16,9 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
-from kaggle_salt.competition.folds import COVERAGE_DECIMALS
-from kaggle_salt.competition.pseudo_labels import Confidence
 from kaggle_salt.predictions import Predictions, release
+from kaggle_salt.pseudo_labels import DECIMALS, Confidence
 
 #: Pixels looked at in one go.
 _CHUNK_PIXELS = 2**21
@@ -98,7 +97,7 @@ def _measure(predicted: Predictions, wanted: Confidence) -> pd.DataFrame:
             "row": np.arange(len(predicted)),
             "id": list(predicted.ids),
             "confidence": sure,
-            "coverage": salt.round(COVERAGE_DECIMALS),  # as exact as in the fold table
+            "coverage": salt.round(DECIMALS),  # as exact as in the fold table
         }
     )
 
@@ -118,7 +117,7 @@ def _strata(coverage: pd.Series[float], edges: NDArray[np.float64]) -> NDArray[n
 def _counts(
     stratum: int, edge: float, tiles: pd.DataFrame, confident: pd.DataFrame, taken: pd.DataFrame
 ) -> dict[str, Any]:
-    means = taken[["confidence", "coverage"]].mean().round(COVERAGE_DECIMALS).tolist()
+    means = taken[["confidence", "coverage"]].mean().round(DECIMALS).tolist()
     confidence, coverage = means if len(taken) else (None, None)
     return {
         "stratum": stratum,

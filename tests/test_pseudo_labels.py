@@ -10,18 +10,20 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from kaggle_salt.competition import pseudo_labels, rle
-from kaggle_salt.competition.pseudo_labels import (
+from kaggle_salt import pseudo_labels
+from kaggle_salt.competition import rle
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.pseudo_labels import (
     Confidence,
     MadeOf,
     Manifest,
     Network,
+    PseudoLabels,
     Teachers,
     read_manifest,
     read_pseudo_labels,
     write_pseudo_labels,
 )
-from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.runs import file_hash
 
 SHAPE = (3, 2)
@@ -35,6 +37,10 @@ def masks_of(fold: int) -> NDArray[np.bool_]:
     masks[0, fold] = True
     masks[1, :, 1] = True
     return masks
+
+
+def masks_in(labels: PseudoLabels) -> NDArray[np.bool_]:
+    return np.stack([rle.decode(text, SHAPE) for text in labels.rle_masks])
 
 
 def made_of(teachers: Teachers = "fold") -> MadeOf:
@@ -83,7 +89,7 @@ def test_a_fold_gets_its_own_rows_and_no_others(csv: Path) -> None:
     for fold in (0, 1):
         labels = read(csv, fold)
         assert labels.ids == IDS
-        assert np.array_equal(labels.masks(SHAPE), masks_of(fold))
+        assert np.array_equal(masks_in(labels), masks_of(fold))
         assert (labels.teachers, labels.csv_hash) == ("fold", file_hash(csv))
     assert not np.array_equal(masks_of(0), masks_of(1))
 
@@ -120,7 +126,7 @@ def test_labels_of_all_folds_are_for_every_student(tmp_path: Path) -> None:
     write(path, "all")
     for fold in (0, 1, 7):
         labels = read(path, fold)
-        assert np.array_equal(labels.masks(SHAPE), masks_of(0))
+        assert np.array_equal(masks_in(labels), masks_of(0))
         assert labels.teachers == "all", "for the reader to warn of"
 
 

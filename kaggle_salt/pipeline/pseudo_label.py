@@ -18,7 +18,15 @@ import pandas as pd
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.folds import read_folds
-from kaggle_salt.competition.pseudo_labels import (
+from kaggle_salt.competition.tiles import Competition, is_blank
+from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.confidence import Selection, select_tiles
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.members import predict_fold
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.predictions import Predictions
+from kaggle_salt.pseudo_labels import (
     Confidence,
     MadeOf,
     Manifest,
@@ -29,14 +37,6 @@ from kaggle_salt.competition.pseudo_labels import (
     set_name,
     write_pseudo_labels,
 )
-from kaggle_salt.competition.tiles import Competition, is_blank
-from kaggle_salt.ensembling.blending import blend
-from kaggle_salt.ensembling.pseudo import Selection, select_tiles
-from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.learning.fold import read_summary
-from kaggle_salt.pipeline.members import predict_fold
-from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.predictions import Predictions
 from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.folds import make_folds
-from kaggle_salt.competition.pseudo_labels import Confidence
-from kaggle_salt.ensembling import pseudo
-from kaggle_salt.ensembling.pseudo import Selection, select_tiles
+from kaggle_salt.ensembling import confidence
+from kaggle_salt.ensembling.confidence import Selection, select_tiles
 from kaggle_salt.predictions import Predictions
+from kaggle_salt.pseudo_labels import Confidence
 
 PIXELS = 10  # of a tile of 2x5
 
@@ -192,7 +192,7 @@ def test_tiles_are_measured_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted = named(rng.integers(0, 256, (7, 2, 5), dtype=np.uint8))
     training = training_of(0, 0.4, 0.6, 0.8)
     whole = select(predicted, training, confidence=0)
-    monkeypatch.setattr(pseudo, "_CHUNK_PIXELS", 2 * PIXELS)
+    monkeypatch.setattr(confidence, "_CHUNK_PIXELS", 2 * PIXELS)
     pieces = select(predicted, training, confidence=0)
     assert pieces.tiles.equals(whole.tiles)
     assert len(whole.tiles) > 2
