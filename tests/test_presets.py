@@ -70,8 +70,8 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 # so that the sweeps below are known to cover them all
-def test_there_are_twelve_presets() -> None:
-    assert len(PRESETS) == 12
+def test_there_are_thirteen_presets() -> None:
+    assert len(PRESETS) == 13
     assert PRESETS == sorted(PRESETS)
     assert DEFAULT_PRESET in PRESETS
 
@@ -285,7 +285,7 @@ def test_its_weights_come_back_from_disk(
 OTHER_VALUES: dict[str, dict[str, Any]] = {
     "classic-unet": {"widths": [8, 16, 32], "dropout": 0.4},
     "resunet": {"dropout": 0.1},
-    "salt-resnet": {"decoder": "transposed", "keep_resolution": "none"},
+    "salt-resnet": {"stem": "full", "dropout": 0.1},
     "unet": {
         "keep_resolution": "none",
         "scse": False,
@@ -309,9 +309,9 @@ def test_every_option_named_makes_another_network(architecture: str) -> None:
     options: dict[str, Any] = {}
     for model in (load(preset).model for preset in PRESETS):
         if model.architecture == architecture:
-            options = {**model.options, **options}  # of salt-resnet's two, the first's decoder
+            options = {**model.options, **options}  # of salt-resnet's three, the first's stem
     if architecture == "salt-resnet":
-        assert options["decoder"] == "upsample"
+        assert options["stem"] == "halving"
 
     def network(**changed: Any) -> str:
         values = {**options, **changed}

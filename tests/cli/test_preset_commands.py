@@ -32,7 +32,7 @@ def test_the_list_shows_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(presets, "read_measured", lambda: results)
     told = salt("presets").stdout
     assert "0.8089 in 16 min" in told
-    assert told.count("not measured") == 11
+    assert told.count("not measured") == len(rows) - 1
     documents = json.loads(salt("presets", "--json").stdout)
     [document] = [one for one in documents if one["name"] == "quick"]
     assert document["measured"]["score"] == 0.8089

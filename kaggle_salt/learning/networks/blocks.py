@@ -59,10 +59,15 @@ class PreActivationBlock(nn.Module):
 class ScSE(nn.Module):
     """Concurrent spatial and channel squeeze-and-excitation: x times (channel + spatial gate).
 
+    Args:
+        channels: Of the map.
+        reduction: How much narrower the channel gate is inside, but never below 4 channels.
+        spatial_bias: Give the spatial gate a bias.
+
     Source: Roy, Navab, Wachinger, MICCAI 2018 (arXiv 1803.02579).
     """
 
-    def __init__(self, channels: int, reduction: int = 8) -> None:
+    def __init__(self, channels: int, reduction: int = 8, *, spatial_bias: bool = True) -> None:
         super().__init__()
         hidden = max(channels // reduction, 4)
         self.channel = nn.Sequential(
@@ -71,7 +76,7 @@ class ScSE(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden, channels, 1),
         )
-        self.spatial = nn.Conv2d(channels, 1, 1)
+        self.spatial = nn.Conv2d(channels, 1, 1, bias=spatial_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.channel(x)) + torch.sigmoid(self.spatial(x))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.learning.networks.blocks import ConvNormAct
+from kaggle_salt.learning.networks.blocks import ConvNormAct, double
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -21,10 +21,10 @@ class ClassicUnet(nn.Module):
         channels: Input channels.
         widths: Channels of each level, from full resolution to the bottom. Input sides must be
             multiples of ``2 ** (len(widths) - 1)``.
-        dropout: Share of features dropped after each pool and each skip; regularisation only.
+        dropout: Share of values dropped after each pool and each skip.
 
     Source: Ronneberger, Fischer, Brox, MICCAI 2015, as adapted by H. Lamba's tutorial on this
-    competition.
+    competition, whose blocks use one of their two convolutions by mistake; these use both.
     """
 
     def __init__(
@@ -36,13 +36,11 @@ class ClassicUnet(nn.Module):
         super().__init__()
         inputs = [channels, *widths[:-1]]
         self.down = nn.ModuleList(_double_conv(i, o) for i, o in zip(inputs, widths, strict=True))
-        self.pool = nn.Sequential(nn.MaxPool2d(2), nn.Dropout2d(dropout))
+        self.pool = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(dropout))
         above, below = list(widths[-2::-1]), list(widths[:0:-1])
-        self.lift = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 2, stride=2) for b, a in zip(below, above, strict=True)
-        )
+        self.lift = nn.ModuleList(double(b, a) for b, a in zip(below, above, strict=True))
         self.up = nn.ModuleList(_double_conv(2 * a, a) for a in above)
-        self.drop = nn.Dropout2d(dropout)
+        self.drop = nn.Dropout(dropout)
         self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:

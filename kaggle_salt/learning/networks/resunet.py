@@ -20,10 +20,10 @@ class ResUnet(nn.Module):
         widths: Channels of each level, from full resolution to the bottom. Input sides must be
             multiples of ``2 ** (len(widths) - 1)``.
         dropout: Share of values dropped after each pool and each skip; half of it after the
-            first pool and before the last convolution.
+            first pool.
 
-    Source: LiuYuqing14/Salt-Image-Segmentation, experiment 1, after the competition's public
-    kernels.
+    Source: LiuYuqing14/Salt-Image-Segmentation, ``model_construct.py``, after the
+    competition's public kernels.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ResUnet(nn.Module):
         above, below = list(widths[-2::-1]), list(widths[:0:-1])
         self.lift = nn.ModuleList(double(b, a) for b, a in zip(below, above, strict=True))
         self.up = nn.ModuleList(nn.Sequential(nn.Dropout(dropout), _level(2 * a, a)) for a in above)
-        self.head = nn.Sequential(nn.Dropout(dropout / 2), nn.Conv2d(widths[0], 1, 1))
+        self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = [self.down[0](x)]

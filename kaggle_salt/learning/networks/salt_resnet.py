@@ -1,4 +1,4 @@
-"""The ResNet U-Net of the competition's winners."""
+"""The ResNet U-Nets of the 1st place's second author, in the two forms that its repository has."""
 
 from __future__ import annotations
 
@@ -11,80 +11,89 @@ from segmentation_models_pytorch.encoders.resnet import ResNetEncoder
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.learning.networks.blocks import (
-    ConvNormAct,
-    HypercolumnHead,
-    ScSE,
-    double,
-    hypercolumn,
-    resize,
-)
-from kaggle_salt.learning.networks.encoders import halve_once_less, stage_channels
+from kaggle_salt.learning.networks.blocks import ConvNormAct, ScSE, double, hypercolumn, resize
+from kaggle_salt.learning.networks.encoders import stage_channels
 
 elu = partial(nn.ELU, inplace=True)
 
+#: scSE as the source has it: a sixteenth of the channels in the decoder, a quarter in the
+#: encoder, and no bias in the spatial gate.
+decoder_gate = partial(ScSE, reduction=16, spatial_bias=False)
+encoder_gate = partial(ScSE, reduction=4, spatial_bias=False)
+
 
 class SaltResnet(nn.Module):
-    """U-Net on a ResNet with scSE after every stage, an FPA centre and a hypercolumn.
+    """U-Net on a ResNet without its max-pool: scSE, an FPA centre and a hypercolumn.
+
+    The centre's map is pooled; four levels of transposed convolutions rise from it, and the
+    first of them has the encoder's own last map beside it.
 
     Args:
         encoder: A ResNet of smp's, as from
-            :func:`kaggle_salt.learning.networks.encoders.make_encoder`. Input sides must be
-            multiples of 32, or of 16 without the max-pool.
-        decoder: How its levels rise: bilinear interpolation and two convolutions
-            (``upsample``), or a transposed convolution beside a projected skip (``transposed``).
-        keep_resolution: ``pool`` leaves the encoder's max-pool out, as the winners did.
+            :func:`kaggle_salt.learning.networks.encoders.make_encoder`. Its max-pool is left out.
+        stem: ``halving`` keeps the encoder's first convolution, 7x7 with stride 2; a fifth,
+            bilinear level then leads to full size (version 4, the first stage's). ``full`` puts
+            a 3x3 convolution of stride 1 in its place, which starts at random (version 5, the
+            third stage's). Input sides must be multiples of 32, or of 16 with ``full``.
         width: Channels of each decoder level.
-        dropout: Share of the hypercolumn's maps dropped.
+        dropout: Share of the hypercolumn's maps dropped: none in version 4, .4 in version 5.
 
     Raises:
         ConfigError: The encoder is no ResNet of smp's.
 
-    Source: ybabakhin/kaggle_salt_bes_phalanx, the 1st place.
+    Source: ybabakhin/kaggle_salt_bes_phalanx, the 1st place, ``phalanx/unet_model.py``. What
+    differs stands in docs/systems.md.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        decoder: Literal["upsample", "transposed"] = "upsample",
+        stem: Literal["halving", "full"] = "halving",
         *,
-        keep_resolution: Literal["none", "pool"] = "pool",
         width: int = 64,
-        dropout: float = 0.5,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _check_encoder(encoder)
-        halve_once_less(encoder, keep_resolution)
+        _, first, *stages = stage_channels(encoder)
+        encoder.maxpool = nn.Identity()
+        if stem == "full":
+            channels = stage_channels(encoder)[0]
+            encoder.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
         self.encoder = encoder
-        _, stem, *stages = stage_channels(encoder)
-        self.gates = nn.ModuleList(ScSE(channels) for channels in stages)
-        self.centre = FPA(stages[-1], 4 * width)
-        # without the max-pool the stem's map is as large as the first stage's, and needs no level
-        self.stem_is_skip = keep_resolution == "none"
-        skips = [*stages[-2::-1], *([stem] if self.stem_is_skip else []), 0]
-        below = [4 * width, *[width] * (len(skips) - 1)]
-        level = UpsampledLevel if decoder == "upsample" else TransposedLevel
+        self.gates = nn.ModuleList(encoder_gate(channels) for channels in stages)
+        self.centre = nn.Sequential(FPA(stages[-1], 4 * width), nn.MaxPool2d(2))
+        below = [4 * width, width, width, width]
         self.levels = nn.ModuleList(
-            level(inputs, skip, width) for inputs, skip in zip(below, skips, strict=True)
+            TransposedLevel(inputs, skip, width)
+            for inputs, skip in zip(below, stages[::-1], strict=True)
         )
-        self.head = HypercolumnHead(width * len(skips), dropout=dropout)
+        self.top = BilinearLevel(width) if stem == "halving" else None
+        hidden = width if stem == "halving" else width // 2
+        self.head = nn.Sequential(
+            nn.Dropout2d(dropout),
+            nn.Conv2d(width * (4 if self.top is None else 5), hidden, 3, padding=1),
+            elu(),
+            nn.Conv2d(hidden, 1, 1, bias=False),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        *skips, x = self._encode(x)
-        x = self.centre(x)
+        maps = self.encode(x)
+        x = self.centre(maps[-1])
         outputs = []
-        for level in self.levels:
-            x = level(x, skips.pop() if skips else None)
+        for level, skip in zip(self.levels, reversed(maps), strict=True):
+            x = level(x, skip)
             outputs.append(x)
+        if self.top is not None:
+            outputs.append(self.top(x))
         logits: Tensor = self.head(hypercolumn(outputs))
         return logits  # [B, 1, S, S]
 
-    def _encode(self, x: Tensor) -> list[Tensor]:
-        """The gated maps of the stages, each half as large as the one before."""
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The gated maps of the four stages, each half as large as the one before."""
         for part in ("conv1", "bn1", "relu"):
             x = self.encoder.get_submodule(part)(x)
-        maps = [x] if self.stem_is_skip else []
-        x = self.encoder.get_submodule("maxpool")(x)
+        maps = []
         for number, gate in enumerate(self.gates, start=1):
             x = gate(self.encoder.get_submodule(f"layer{number}")(x))
             maps.append(x)
@@ -109,7 +118,9 @@ class FPA(nn.Module):
         self.from_half = ConvNormAct(inputs, outputs, 5, act=elu)
         self.from_quarter = ConvNormAct(inputs, outputs, 3, act=elu)
         self.project = ConvNormAct(inputs, outputs, 1, act=elu)
-        self.everywhere = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(inputs, outputs, 1))
+        self.everywhere = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(inputs, outputs, 1, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         half = self.to_half(x)
@@ -119,41 +130,35 @@ class FPA(nn.Module):
         return out  # [B, outputs, h, w]
 
 
-class UpsampledLevel(nn.Module):
-    """Bilinear x2, the skip beside it (channels 0: none), two convolutions, scSE."""
+class TransposedLevel(nn.Module):
+    """A transposed 2x2 convolution and the projected skip, half the width each, then scSE."""
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            ConvNormAct(below + skip, width), ConvNormAct(width, width), ScSE(width)
+        self.lift = double(below, width // 2, kernel=2)
+        self.project = nn.Conv2d(skip, width // 2, 1, bias=False)
+        self.finish = nn.Sequential(
+            nn.BatchNorm2d(width), nn.ReLU(inplace=True), decoder_gate(width)
         )
 
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="bilinear")
-        if skip is not None:
-            x = torch.cat([x, skip], dim=1)
-        level: Tensor = self.convs(x)
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        level: Tensor = self.finish(torch.cat([self.lift(x), self.project(skip)], dim=1))
         return level  # [B, width, 2h, 2w]
 
 
-class TransposedLevel(nn.Module):
-    """A transposed convolution and the projected skip, half the width each, then scSE.
+class BilinearLevel(nn.Module):
+    """Bilinear x2, two 3x3 convolutions (the first to half the width), scSE; no skip."""
 
-    Where there is no skip (channels 0) the transposed convolution has the whole width.
-    """
-
-    def __init__(self, below: int, skip: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        projected = width // 2 if skip else 0
-        self.lift = double(below, width - projected, kernel=2)
-        self.project = nn.Conv2d(skip, projected, 1) if skip else nn.Identity()
-        self.finish = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True), ScSE(width))
+        self.convs = nn.Sequential(
+            ConvNormAct(width, width // 2, act=elu),
+            ConvNormAct(width // 2, width, act=elu),
+            decoder_gate(width),
+        )
 
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        x = self.lift(x)
-        if skip is not None:
-            x = torch.cat([x, self.project(skip)], dim=1)
-        level: Tensor = self.finish(x)
+    def forward(self, x: Tensor) -> Tensor:
+        level: Tensor = self.convs(F.interpolate(x, scale_factor=2, mode="bilinear"))
         return level  # [B, width, 2h, 2w]
 
 

@@ -33,7 +33,7 @@ def test_our_own_networks() -> None:
     ("config", "kind"),
     [
         (model("unet", hypercolumn=True, empty_head=True), SmpUnet),
-        (model("salt-resnet", "resnet18", decoder="transposed"), SaltResnet),
+        (model("salt-resnet", "resnet18", stem="full"), SaltResnet),
         (model("xception-unet", "xception", widths=[8] * 6), XceptionUnet),
         *((model(name), kind) for name, kind in WHOLE.items()),
     ],
@@ -61,8 +61,7 @@ def test_a_name_and_options_become_a_network(
         (model("unet", decoder_channels=[8]), "cannot be built: .*decoder_channels"),
         (model("unet", scse=True, decoder_channels=[64, 32, 16, 16, 8]), "must be >= 16"),
         (model("unet", "mobilenet_v2", keep_resolution="pool"), "has no first max-pool"),
-        (model("salt-resnet", keep_resolution="stem"), "expected: 'none' or 'pool'"),
-        (model("salt-resnet", decoder="bilinear"), "expected: 'upsample' or 'transposed'"),
+        (model("salt-resnet", stem="half"), "expected: 'halving' or 'full'"),
         (model("salt-resnet"), "salt-resnet cannot stand on a TimmUniversalEncoder"),
         (model("xception-unet", "resnet34"), r"encoder 'resnet34'(.|\n)*model.encoder=xception"),
         (model("xception-unet", "xception", widths=[8, 8]), "cannot be built"),

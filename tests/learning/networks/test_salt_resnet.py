@@ -9,25 +9,26 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.networks import count_parameters
 from kaggle_salt.learning.networks.encoders import make_encoder
 from kaggle_salt.learning.networks.salt_resnet import (
     FPA,
+    BilinearLevel,
     SaltResnet,
     TransposedLevel,
-    UpsampledLevel,
 )
-from tests.learning.makers import copy_state, push_down, same_bits
+from tests.learning.makers import copy_state, same_bits
 
-DECODERS = ["upsample", "transposed"]
+STEMS = ["halving", "full"]
 
 
-def tiny(decoder: str = "upsample", **options: Any) -> SaltResnet:
+def tiny(stem: str = "halving", **options: Any) -> SaltResnet:
     """On a ResNet of one block per stage."""
     torch.manual_seed(0)
     encoder = ResNetEncoder(
         out_channels=[3, 64, 64, 128, 256, 512], block=BasicBlock, layers=[1, 1, 1, 1]
     )
-    return SaltResnet(encoder, decoder, width=8, **options)  # type: ignore[arg-type]
+    return SaltResnet(encoder, stem, width=8, **options)  # type: ignore[arg-type]
 
 
 def tiles(side: int = 32) -> Tensor:
@@ -35,29 +36,49 @@ def tiles(side: int = 32) -> Tensor:
 
 
 @pytest.mark.parametrize("encoder", ["resnet34", "resnet50"])
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize(("keep", "sides"), [("pool", [112, 128]), ("none", [64, 160])])
-def test_the_output_is_as_large_as_the_input(
-    encoder: str, decoder: Any, keep: Any, sides: list[int]
-) -> None:
+@pytest.mark.parametrize(("stem", "sides"), [("halving", [256, 160]), ("full", [128, 112])])
+def test_the_output_is_as_large_as_the_input(encoder: str, stem: Any, sides: list[int]) -> None:
     with torch.device("meta"):  # sizes alone: nothing is computed
-        base = make_encoder(encoder, 3, imagenet=False)
-        network = SaltResnet(base, decoder, keep_resolution=keep)
+        network = SaltResnet(make_encoder(encoder, 3, imagenet=False), stem)
         for side in sides:
             assert network(torch.zeros(2, 3, side, side)).shape == (2, 1, side, side)
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_no_sigmoid(decoder: str) -> None:
-    network = tiny(decoder).eval()
-    push_down(network)
-    assert network(tiles()).max() < 0
+# the source's own, without torchvision's classifier and the 7x7 stem that version 5 holds unused
+@pytest.mark.parametrize(("stem", "parameters"), [("halving", 35_409_412), ("full", 35_253_376)])
+def test_it_has_the_sources_parameters(stem: Any, parameters: int) -> None:
+    with torch.device("meta"):
+        network = SaltResnet(make_encoder("resnet34", 3, imagenet=False), stem)
+    assert count_parameters(network) == parameters
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("keep_resolution", ["pool", "none"])
-def test_every_parameter_learns(decoder: str, keep_resolution: str) -> None:
-    network = tiny(decoder, keep_resolution=keep_resolution)
+@pytest.mark.parametrize(("stem", "side"), [("halving", 256), ("full", 128)])
+def test_its_maps_are_the_sources(stem: Any, side: int) -> None:
+    """Channels and sides in the comments of the source's forward, stage by stage."""
+    with torch.device("meta"):
+        network = SaltResnet(make_encoder("resnet34", 3, imagenet=False), stem)
+        maps = network.encode(torch.zeros(2, 3, side, side))
+        centre = network.centre(maps[-1])
+    assert [tuple(x.shape[1:]) for x in maps] == [
+        (64, 128, 128), (128, 64, 64), (256, 32, 32), (512, 16, 16),
+    ]  # fmt: skip
+    assert tuple(centre.shape[1:]) == (256, 8, 8)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_sigmoid(stem: str) -> None:
+    """A sigmoid would stay between 0 and 1."""
+    network = tiny(stem).eval()
+    last = network.head[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is None
+    nn.init.constant_(last.weight, -50.0)
+    assert network(tiles()).min() < -1
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_parameter_learns(stem: str) -> None:
+    network = tiny(stem)
     network(tiles(64)).square().sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
@@ -70,27 +91,22 @@ def test_the_encoders_weights_are_the_encoders() -> None:
     assert same_bits(copy_state(network.encoder), before)
 
 
-def test_open_gates_leave_the_encoders_maps() -> None:
-    """With every gate at 1/2 + 1/2 the stages' maps are the encoder's own, the stem's left out."""
-    network = tiny(keep_resolution="pool").eval()
-    for parameter in network.gates.parameters():
-        nn.init.zeros_(parameter)
-    with torch.inference_mode():
-        ours, encoders = network._encode(tiles()), network.encoder(tiles())
-    assert [x.shape[-1] for x in ours] == [16, 8, 4, 2]
-    assert all(torch.equal(x, y) for x, y in zip(ours, encoders[2:], strict=True))
+def test_a_full_stem_is_another_convolution() -> None:
+    first = tiny("full").encoder.get_submodule("conv1")
+    assert isinstance(first, nn.Conv2d)
+    assert (first.kernel_size, first.stride, first.bias) == ((3, 3), (1, 1), None)
 
 
 def test_a_closed_gate_silences_what_comes_after() -> None:
     """The gates stand within the encoder: the next stage sees the gated map."""
     network = tiny().eval()
     gate = network.gates[1]
-    for part in (gate.channel[3], gate.spatial):  # type: ignore[index, union-attr]
-        nn.init.zeros_(part.weight)
-        nn.init.constant_(part.bias, -200.0)
+    nn.init.zeros_(gate.channel[3].weight)  # type: ignore[index, union-attr, arg-type]
+    nn.init.constant_(gate.channel[3].bias, -200.0)  # type: ignore[index, union-attr, arg-type]
+    nn.init.constant_(gate.spatial.weight, -1e6)  # type: ignore[union-attr, arg-type]
     with torch.inference_mode():
-        first, second, third, _ = network._encode(tiles())
-        other = network._encode(tiles() + 1)[2]
+        first, second, third, _ = network.encode(tiles())
+        other = network.encode(tiles() + 1)[2]
     assert first.abs().max() > 0
     assert second.abs().max() == 0
     assert torch.equal(third, other)  # whatever the input
@@ -143,28 +159,29 @@ def test_the_centre_takes_maps_of_any_size(side: int) -> None:
 # --- the levels
 
 
-@pytest.mark.parametrize("kind", [UpsampledLevel, TransposedLevel])
-def test_a_level_doubles_the_size_with_or_without_a_skip(kind: type[nn.Module]) -> None:
-    x, skip = torch.randn(2, 6, 3, 3), torch.randn(2, 5, 6, 6)
-    assert kind(6, 5, 8)(x, skip).shape == (2, 8, 6, 6)
-    assert kind(6, 0, 8)(x, None).shape == (2, 8, 6, 6)
-
-
 def test_a_transposed_level_is_half_skip() -> None:
     level = TransposedLevel(6, 5, 8)
-    project = level.project
-    assert isinstance(project, nn.Conv2d)
-    assert (project.out_channels, project.kernel_size) == (4, (1, 1))
+    assert level(torch.randn(2, 6, 3, 3), torch.randn(2, 5, 6, 6)).shape == (2, 8, 6, 6)
+    assert (level.project.out_channels, level.project.kernel_size) == (4, (1, 1))
+    assert level.project.bias is None
     assert (level.lift.out_channels, level.lift.kernel_size) == (4, (2, 2))
-    assert TransposedLevel(6, 0, 8).lift.out_channels == 8
 
 
-def test_the_head_reads_all_levels_through_dropout() -> None:
-    for keep_resolution, levels in (("pool", 4), ("none", 5)):
-        network = tiny(keep_resolution=keep_resolution, dropout=0.3)
-        assert len(network.levels) == levels
-        assert network.head[0].p == 0.3
-        assert network.head[1][0].in_channels == 8 * levels  # type: ignore[index]
+def test_the_bilinear_level_narrows_to_half() -> None:
+    level = BilinearLevel(8)
+    assert level(torch.randn(2, 8, 3, 3)).shape == (2, 8, 6, 6)
+    assert [m.out_channels for m in level.convs[:2].modules() if isinstance(m, nn.Conv2d)] == [4, 8]
+
+
+@pytest.mark.parametrize(("stem", "levels", "hidden"), [("halving", 5, 8), ("full", 4, 4)])
+def test_the_head_reads_all_levels(stem: str, levels: int, hidden: int) -> None:
+    network = tiny(stem, dropout=0.3)
+    dropout, convolution, act, _ = network.head
+    assert isinstance(dropout, nn.Dropout2d)
+    assert dropout.p == 0.3
+    assert isinstance(convolution, nn.Conv2d)
+    assert (convolution.in_channels, convolution.out_channels) == (8 * levels, hidden)
+    assert isinstance(act, nn.ELU)
 
 
 def test_only_resnets_of_smps_will_do() -> None:
