@@ -23,8 +23,9 @@ from benchmarks.items import (
 from benchmarks.machine import describe_machine, machine_lines, peer_line, peer_versions
 from benchmarks.table import note_lines, table_lines
 from kaggle_salt.errors import ConfigError, SaltError, nearest
+from kaggle_salt.files import write_json
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.runs import open_run, write_json
+from kaggle_salt.runs import open_run
 
 #: Every item, in the order of the table.
 ITEMS = (

@@ -26,6 +26,7 @@ from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.errors import ConfigError, SaltError
+from kaggle_salt.files import write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable
 from kaggle_salt.learning.framing import Framing
@@ -35,7 +36,7 @@ from kaggle_salt.learning.optim import make_optimizer
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import Measured, preset_names, preset_path, read_measured
-from kaggle_salt.runs import RunFolder, write_text
+from kaggle_salt.runs import RunFolder
 
 #: Inputs are shrunk by the first of these at which so many epochs fit into the budget.
 SHRINKS, ENOUGH_EPOCHS = (1, 2, 4), 8

@@ -16,11 +16,12 @@ from benchmarks.timing import median_time
 from kaggle_salt import predictions
 from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
 from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.files import file_hash, write_json, write_text
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import FoldSummary, manifest_of_test
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.presets import preset_path
-from kaggle_salt.runs import RunFolder, file_hash, write_json, write_text
+from kaggle_salt.runs import RunFolder
 
 SALT = (sys.executable, "-m", "kaggle_salt")
 N_FOLDS = 5

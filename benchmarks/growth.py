@@ -24,8 +24,8 @@ from benchmarks.material import DRAWN, likely_probabilities, write_competition
 from benchmarks.memory import Finished, run_measured
 from kaggle_salt.competition.archive import read_table
 from kaggle_salt.competition.rle import decode
+from kaggle_salt.files import write_json
 from kaggle_salt.predictions import create, release
-from kaggle_salt.runs import write_json
 
 FACTORS = (1, 4, 16)
 

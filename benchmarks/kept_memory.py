@@ -17,9 +17,9 @@ from benchmarks.items import LackingError, Measurement, Setting, item
 from benchmarks.loops import config_of
 from benchmarks.timing import compared, median_time
 from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.files import write_text
 from kaggle_salt.learning.device import choose_compute, keep_freed_memory
 from kaggle_salt.learning.networks import build
-from kaggle_salt.runs import write_text
 
 #: Three are enough for steps of seconds; each pair starts two processes.
 PAIRS = 3

@@ -2,8 +2,8 @@
 
 On disk a set of predictions is two files with one stem: ``<stem>.npy`` holds the
 probabilities as uint8 ``[N, H, W]`` (probability = value / 255) and can be memory-mapped;
-``<stem>.json`` holds the ids in the same order and the manifest. The JSON is written last,
-so its presence says that the array is whole.
+``<stem>.json`` holds the ids in the same order and the manifest. The JSON is written last
+(see :mod:`kaggle_salt.files`), so its presence says that the array is whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError
-from kaggle_salt.runs import atomic_path, read_json, write_json
+from kaggle_salt.files import read_json, vouched, vouched_for
 
 #: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
 #: microseconds.
@@ -98,20 +98,51 @@ def create(
 
     For predictions that are too large for memory: only the pages being written are resident.
     """
-    json_path = stem.with_name(stem.name + ".json")
-    json_path.unlink(missing_ok=True)  # from here on the old array is no longer vouched for
-    with atomic_path(stem.with_name(stem.name + ".npy")) as temporary:
+    with vouched(_document(stem), _array(stem)) as draft:
+        draft.document.update(_says(ids, manifest))
         out = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(ids), *size)
+            draft.paths[0], mode="w+", dtype=np.uint8, shape=(len(ids), *size)
         )
         yield out
         out.flush()
-    write_json(json_path, {"ids": list(ids), "manifest": dict(manifest)})
+
+
+def _document(stem: Path) -> Path:
+    return stem.with_name(stem.name + ".json")
+
+
+def _array(stem: Path) -> Path:
+    return stem.with_name(stem.name + ".npy")
+
+
+def _says(ids: Sequence[str], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the document says."""
+    return {"ids": list(ids), "manifest": dict(manifest)}
 
 
 def exists(stem: Path) -> bool:
     """Whether a whole set of predictions lies at ``stem``."""
-    return stem.with_name(stem.name + ".json").exists()
+    return _document(stem).exists()
+
+
+def load_same(stem: Path, ids: Sequence[str], manifest: Mapping[str, Any]) -> Predictions | None:
+    """Read predictions if they are there, of these tiles in this order, and made of the same.
+
+    Their hash is not looked at: the array is mapped, and to read it whole would cost more than
+    all that is done with it.
+
+    Args:
+        stem: Path without suffix.
+        ids: The tiles that are wanted.
+        manifest: What would be written beside them now.
+
+    Raises:
+        DataError: They are the same, and the array is damaged.
+    """
+    wanted = _says(ids, manifest)
+    if vouched_for(_document(stem), _array(stem), wanted=wanted, check_hash=False) is None:
+        return None
+    return load(stem)
 
 
 def load(stem: Path, *, memory_map: bool = True) -> Predictions:
@@ -124,8 +155,8 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
     Raises:
         DataError: A file is missing or damaged, or ids and array do not fit together.
     """
-    meta = read_json(stem.with_name(stem.name + ".json"))
-    path = stem.with_name(stem.name + ".npy")
+    meta = read_json(_document(stem))
+    path = _array(stem)
     try:
         probabilities = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
         return Predictions(tuple(meta["ids"]), probabilities, meta["manifest"])

@@ -2,13 +2,12 @@
 
 Two files with one stem. ``<stem>.csv`` has one row for each set of labels and tile; a set is
 called after the fold whose network may train on it, or ``all``. ``<stem>.json`` is the manifest:
-what the labels were made of, what was selected, and the SHA-256 of the CSV. It is written last,
-so its presence says that the CSV is whole.
+what the labels were made of, what was selected, and the hash of the CSV. It is written last (see
+:mod:`kaggle_salt.files`), so its presence says that the CSV is whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kaggle_salt.errors import ConfigError, DataError, reason
-from kaggle_salt.runs import atomic_path, file_hash, write_json
+from kaggle_salt.files import bytes_hash, vouched
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
 
@@ -111,12 +110,12 @@ class Manifest(_Part):
     Args:
         made_of: What decides which labels come out.
         selection: Counts for each set and stratum of coverage.
-        csv_sha256: Hash of the CSV.
+        content_hash: SHA-256 of the CSV.
     """
 
     made_of: MadeOf
     selection: tuple[dict[str, Any], ...]
-    csv_sha256: str
+    content_hash: str
 
 
 class PseudoLabels(_Part):
@@ -159,19 +158,16 @@ def write_pseudo_labels(
     Returns:
         The manifest as written.
     """
-    with atomic_path(path) as temporary:
+    with vouched(manifest_path(path), path) as draft:
         table[COLUMNS].to_csv(
-            temporary,
+            draft.paths[0],
             index=False,
             float_format=f"%.{DECIMALS}f",
             lineterminator="\n",
             encoding="utf-8",
         )
-        digest = file_hash(temporary)
-        manifest_path(path).unlink(missing_ok=True)  # an old one must not vouch for the new CSV
-    manifest = Manifest(made_of=made_of, selection=selection, csv_sha256=digest)
-    write_json(manifest_path(path), manifest.model_dump(mode="json"))
-    return manifest
+        draft.document.update(made_of=made_of.model_dump(mode="json"), selection=list(selection))
+    return Manifest.model_validate(draft.document)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -204,7 +200,7 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
     """
     manifest = read_manifest(path)
     made_of = manifest.made_of
-    table = _read_table(path, manifest.csv_sha256)
+    table = _read_table(path, manifest.content_hash)
     _refuse_other_data(path, made_of, folds_hash, test_hash)
     name = set_name(made_of.teachers, fold)
     networks = made_of.networks.get(name, ())
@@ -223,18 +219,18 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
         ids=tuple(rows["id"]),
         rle_masks=tuple(rows["rle_mask"]),
         teachers=made_of.teachers,
-        csv_hash=manifest.csv_sha256,
+        csv_hash=manifest.content_hash,
     )
 
 
-def _read_table(path: Path, csv_sha256: str) -> pd.DataFrame:
+def _read_table(path: Path, content_hash: str) -> pd.DataFrame:
     """The CSV as text, if it is the one with this hash."""
     try:
         content = path.read_bytes()
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise _unusable(path, f"{path} cannot be read: {reason(error)}") from error
-    if hashlib.sha256(content).hexdigest() != csv_sha256:
+    if bytes_hash(content) != content_hash:
         raise _unusable(path, f"{path} has changed since it was written")
     if list(table.columns) != COLUMNS:
         raise _unusable(path, f"{path} has the columns {', '.join(table.columns)}")

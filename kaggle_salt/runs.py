@@ -1,93 +1,18 @@
-"""Files that outlive a crash: atomic writes, hashes, and the folder of a run."""
+"""The folder of a run, and the versions that a manifest records."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
     "kaggle-salt", "torch", "timm", "segmentation-models-pytorch", "albumentations",
     "opencv-python-headless", "numpy", "pandas", "scikit-learn",
 )  # fmt: skip
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; flush and rename it when the block ends well.
-
-    A reader sees the old file or the new one, never half of either.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON document atomically, indented, with a final newline."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: The file is missing or is not a JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}",
-            expected="a JSON file",
-            next_step="run the command that writes it again",
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path} holds a {type(value).__name__}",
-            expected="a JSON object",
-            next_step="run the command that writes it again",
-        )
-    return value
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def files_hash(paths: Sequence[Path]) -> str:
-    """SHA-256 over the hashes of several files; that of one file is its own."""
-    hashes = [file_hash(path) for path in paths]
-    if len(hashes) == 1:
-        return hashes[0]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:

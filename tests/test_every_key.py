@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.files import file_hash
 from kaggle_salt.learning import training
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
@@ -42,7 +43,7 @@ from kaggle_salt.pseudo_labels import (
     Network,
     write_pseudo_labels,
 )
-from kaggle_salt.runs import RunFolder, file_hash
+from kaggle_salt.runs import RunFolder
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition
 from tests.tiny import draw_no_curves

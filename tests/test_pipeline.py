@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kaggle_salt import predictions
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import apply_decision
-from kaggle_salt.runs import file_hash, read_json
+from kaggle_salt.files import file_hash, read_json
 from tests.tiny import (
     N_TEST,
     N_TRAIN,
@@ -158,7 +158,7 @@ def test_the_submission_is_what_the_stored_probabilities_say(finished: Finished)
 def test_the_manifest_stands_beside_the_submission(finished: Finished) -> None:
     manifest = read_json(finished.folder / "submissions/tiny.json")
     ensemble = json.loads(finished.told["ensemble"].stdout)
-    assert manifest["csv_sha256"] == file_hash(finished.folder / "submissions/tiny.csv")
+    assert manifest["content_hash"] == file_hash(finished.folder / "submissions/tiny.csv")
     assert manifest["level"] == ensemble["decision"]["level"]
     assert manifest["min_area"] == ensemble["decision"]["min_area"]
     [member] = manifest["members"]

@@ -8,17 +8,18 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.errors import DataError
+from kaggle_salt.files import HASH_KEY, file_hash, read_json, write_json
 from kaggle_salt.predictions import (
     Predictions,
     blocks,
     create,
     exists,
     load,
+    load_same,
     refuse_duplicates,
     release,
     save,
 )
-from kaggle_salt.runs import write_json
 
 
 def maps(*values: int) -> NDArray[np.uint8]:
@@ -125,7 +126,7 @@ def test_created_predictions_do_not_exist_before_the_block_ends(tmp_path: Path) 
     assert contents(tmp_path) == ["test.json", "test.npy"]
 
 
-def test_a_crash_while_creating_vouches_for_nothing(stem: Path) -> None:
+def test_a_crash_while_creating_leaves_the_old_whole(stem: Path) -> None:
     def crash() -> None:
         with create(stem, ["a", "b"], (2, 3), {}) as out:
             out[0] = 1
@@ -133,9 +134,24 @@ def test_a_crash_while_creating_vouches_for_nothing(stem: Path) -> None:
 
     with pytest.raises(RuntimeError, match="out of memory"):
         crash()
-    assert not exists(stem)
-    assert contents(stem.parent) == ["oof.npy"]  # the old array, whole
-    assert np.load(stem.with_suffix(".npy"))[:, 0, 0].tolist() == [10, 20]
+    assert contents(stem.parent) == ["oof.json", "oof.npy"]
+    assert load(stem).probabilities[:, 0, 0].tolist() == [10, 20]
+    assert load(stem).manifest == {"fold": 0}
+
+
+def test_the_same_predictions_are_those_of_the_same_tiles_and_origin(stem: Path) -> None:
+    same = load_same(stem, ["a", "b"], {"fold": 0})
+    assert same is not None
+    assert same.probabilities[:, 0, 0].tolist() == [10, 20]
+    assert load_same(stem, ["b", "a"], {"fold": 0}) is None
+    assert load_same(stem, ["a", "b"], {"fold": 1}) is None
+    assert load_same(stem.with_name("other"), ["a", "b"], {"fold": 0}) is None
+    stem.with_suffix(".npy").unlink()
+    assert load_same(stem, ["a", "b"], {"fold": 0}) is None
+
+
+def test_the_document_holds_the_hash_of_the_array(stem: Path) -> None:
+    assert read_json(stem.with_suffix(".json"))[HASH_KEY] == file_hash(stem.with_suffix(".npy"))
 
 
 def test_missing_files_are_named(stem: Path) -> None:

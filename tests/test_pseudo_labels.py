@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from kaggle_salt import pseudo_labels
+from kaggle_salt import files
 from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash
 from kaggle_salt.pseudo_labels import (
     Confidence,
     MadeOf,
@@ -24,7 +25,6 @@ from kaggle_salt.pseudo_labels import (
     read_pseudo_labels,
     write_pseudo_labels,
 )
-from kaggle_salt.runs import file_hash
 
 SHAPE = (3, 2)
 IDS = ("t1", "t2", "t3")
@@ -136,7 +136,7 @@ def test_a_csv_without_its_manifest_does_not_count(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pseudo_labels, "write_json", killed)
+    monkeypatch.setattr(files, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):
         write(csv, "all")
     with pytest.raises(DataError, match=r"labels\.json cannot be read(.|\n)*salt pseudo-label"):
@@ -149,7 +149,7 @@ def edit(csv: Path, old: str, new: str, *, vouch: bool = False) -> None:
     assert old in text
     csv.write_text(text.replace(old, new), encoding="utf-8")
     if vouch:
-        edit_manifest(csv, lambda manifest: manifest.update(csv_sha256=file_hash(csv)))
+        edit_manifest(csv, lambda manifest: manifest.update(content_hash=file_hash(csv)))
 
 
 def edit_manifest(csv: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -1,4 +1,3 @@
-import hashlib
 import json
 from importlib import metadata
 from pathlib import Path
@@ -6,104 +5,13 @@ from pathlib import Path
 import pytest
 
 from kaggle_salt import runs
-from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.runs import (
-    RunFolder,
-    atomic_path,
-    file_hash,
-    open_run,
-    package_versions,
-    read_json,
-    write_json,
-    write_text,
-)
+from kaggle_salt.errors import ConfigError
+from kaggle_salt.files import write_json
+from kaggle_salt.runs import RunFolder, open_run, package_versions
 
 
 def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-# --- files
-
-
-def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "weights.bin"
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(b"whole")
-        assert temporary.parent == target.parent  # or the rename could cross file systems
-        assert temporary.suffix == target.suffix
-        assert not target.exists()
-    assert target.read_bytes() == b"whole"
-    assert contents(target.parent) == ["weights.bin"]
-
-
-@pytest.mark.parametrize("crash", [RuntimeError, KeyboardInterrupt])
-def test_a_crash_leaves_the_old_file_and_nothing_else(
-    crash: type[BaseException], tmp_path: Path
-) -> None:
-    target = tmp_path / "history.csv"
-    target.write_text("old")
-
-    def write_half() -> None:
-        with atomic_path(target) as temporary:
-            temporary.write_text("hal")
-            raise crash("power cut")
-
-    with pytest.raises(crash, match="power cut"):
-        write_half()
-    assert target.read_text() == "old"
-    assert contents(tmp_path) == ["history.csv"]
-
-
-def test_files_can_be_read_by_others_as_any_new_file(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "a")
-    assert (tmp_path / "a.txt").stat().st_mode & 0o444 == 0o444
-
-
-def test_text_is_written_byte_for_byte(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.csv", "é\nb\n")
-    assert (tmp_path / "a.csv").read_bytes() == "é\nb\n".encode()
-
-
-def test_json_comes_back(tmp_path: Path) -> None:
-    value = {"score": 0.75, "ids": ["ü"], "nested": {"none": None}}
-    write_json(tmp_path / "a.json", value)
-    assert read_json(tmp_path / "a.json") == value
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert text.endswith("}\n")
-    assert "ü" in text
-
-
-def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"old": 1})
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        write_json(tmp_path / "a.json", {"path": tmp_path})
-    assert read_json(tmp_path / "a.json") == {"old": 1}
-    assert contents(tmp_path) == ["a.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'{"half": ', r"a\.json cannot be read: .*\nexpected: a JSON file"),
-        (b"\xff\xfe", r"a\.json cannot be read: "),
-        (b"[1, 2]", r"a\.json holds a list\nexpected: a JSON object"),
-    ],
-)
-def test_damaged_json_is_named(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_json(tmp_path / "a.json")
-
-
-def test_missing_json_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fold\.json cannot be read"):
-        read_json(tmp_path / "fold.json")
-
-
-def test_hash_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"salt")
-    assert file_hash(tmp_path / "a") == hashlib.sha256(b"salt").hexdigest()
 
 
 def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Where decoded tiles are kept, and how one knows that they still are the right ones.
 
 A cache is a folder named after the fingerprint of the source files, so that a changed file
-leads to another folder; its ``index.json`` is written last and says that it is whole.
+leads to another folder; its :data:`INDEX` is written last and says that it is whole.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
-from kaggle_salt.runs import atomic_path, write_text
+from kaggle_salt.files import vouched, write_text
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 1
 _ANY_WRITE_BIT = 0o222
+
+#: The document that vouches for a cache's arrays (see :mod:`kaggle_salt.files`).
+INDEX = "index.json"
 
 
 def fingerprint(data: Path) -> str:
@@ -83,21 +86,28 @@ def keep_only(folder: Path) -> None:
 @contextmanager
 def new_arrays(
     folder: Path, layout: Mapping[str, tuple[DTypeLike, tuple[int, ...]]]
-) -> Iterator[Mapping[str, NDArray[Any]]]:
+) -> Iterator[tuple[Mapping[str, NDArray[Any]], dict[str, Any]]]:
     """Give memory-mapped arrays to fill; keep them as ``<name>.npy`` if the block ends well.
+
+    With them comes the index, to be filled too.
 
     Args:
         folder: Where they go.
         layout: Type and shape of each array, by name.
     """
-    with ExitStack() as stack:
-        arrays = {}
-        for name, (dtype, shape) in layout.items():
-            temporary = stack.enter_context(atomic_path(folder / f"{name}.npy"))
-            arrays[name] = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        yield arrays
+    with vouched(folder / INDEX, *array_paths(folder, layout)) as draft:
+        arrays = {
+            name: np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            for path, (name, (dtype, shape)) in zip(draft.paths, layout.items(), strict=True)
+        }
+        yield arrays, draft.document
         for array in arrays.values():
             array.flush()
+
+
+def array_paths(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Where the arrays of a cache lie."""
+    return [folder / f"{name}.npy" for name in names]
 
 
 def map_array(folder: Path, name: str) -> NDArray[Any]:

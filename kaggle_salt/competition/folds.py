@@ -13,8 +13,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import write_text
 from kaggle_salt.predictions import blocks
-from kaggle_salt.runs import atomic_path
 
 COLUMNS = ["id", "coverage", "stratum", "fold"]
 
@@ -118,15 +118,13 @@ def _split_labels(strata: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
 
 
 def write_folds(path: Path, table: pd.DataFrame) -> None:
-    """Write a fold table as CSV, atomically; the same table gives the same bytes."""
-    with atomic_path(path) as temporary:
-        table.to_csv(
-            temporary,
-            index=False,
-            float_format=f"%.{COVERAGE_DECIMALS}f",
-            lineterminator="\n",
-            encoding="utf-8",
-        )
+    """Write a fold table as CSV, atomically."""
+    write_text(path, folds_text(table))
+
+
+def folds_text(table: pd.DataFrame) -> str:
+    """A fold table as CSV; the same table gives the same text."""
+    return table.to_csv(index=False, float_format=f"%.{COVERAGE_DECIMALS}f", lineterminator="\n")
 
 
 def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import apply_decision, refuse_impossible_decision
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import vouched
 from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
-from kaggle_salt.runs import atomic_path, file_hash, write_json
 
 #: The columns Kaggle expects, in order.
 COLUMNS = ["id", "rle_mask"]
@@ -54,7 +54,7 @@ def write_submission(
         overwrite: Replace a submission of that name.
 
     Returns:
-        The manifest as written: the one given, the decision, counts and the CSV's SHA-256.
+        The manifest as written: the one given, the decision, counts and the CSV's hash.
 
     Raises:
         ConfigError: The name is taken, is not a CSV's, or the decision is out of range.
@@ -65,23 +65,16 @@ def write_submission(
     _refuse_unusable_path(path, manifest_path, overwrite=overwrite)
     _refuse_other_ids(predictions.ids, sample_ids)
 
-    with atomic_path(path) as temporary:
+    with vouched(manifest_path, path) as draft:
+        (temporary,) = draft.paths
         # made twice, so that not all masks need to be held in between
         masks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
         empty_masks = _write_csv(temporary, masks())
         _check_csv(temporary, masks())
-        digest = file_hash(temporary)
-        manifest_path.unlink(missing_ok=True)  # an old one must not vouch for the new CSV
-
-    written = {
-        **manifest,
-        **{"level": level, "min_area": min_area},
-        "rows": len(sample_ids),
-        "empty_masks": empty_masks,
-        "csv_sha256": digest,
-    }
-    write_json(manifest_path, written)
-    return written
+        draft.document.update(manifest)
+        draft.document.update({"level": level, "min_area": min_area})
+        draft.document.update({"rows": len(sample_ids), "empty_masks": empty_masks})
+    return draft.document
 
 
 def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> int:

@@ -28,8 +28,8 @@ from kaggle_salt.competition.archive import (
 from kaggle_salt.competition.decoding import Progress, Stack, decode
 from kaggle_salt.competition.png import read_grey, to_mask, to_tile
 from kaggle_salt.errors import DataError
+from kaggle_salt.files import vouched_for
 from kaggle_salt.predictions import blocks
-from kaggle_salt.runs import read_json, write_json
 
 ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 
@@ -121,15 +121,19 @@ def _require_files(data: Path) -> None:
 
 def _read_cache(folder: Path) -> dict[str, Any] | None:
     """Fields of :class:`Competition` from a cache; None if it is not there or not whole."""
+    # no hash is looked at: the arrays are mapped, and opening them takes milliseconds
+    files = cache.array_paths(folder, ARRAYS)
+    index = vouched_for(folder / cache.INDEX, *files, wanted={}, check_hash=False)
+    if index is None:
+        return None
     try:
-        index = read_json(folder / "index.json")
         return {
             "ids": tuple(index["ids"]),
             "test_ids": tuple(index["test_ids"]),
             **{name: index[name] for name in ("modes", "train_hash", "test_hash")},
             **{name: cache.map_array(folder, name) for name in ARRAYS},
         }
-    except (OSError, EOFError, ValueError, KeyError, DataError):
+    except (OSError, EOFError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -202,18 +206,14 @@ def _fill_cache(data: Path, key: str, progress: Progress) -> Path:
             "test_depths": (np.float64, (test_tiles,)),
         }
         feet = _read_depths(data / "depths.csv")
-        with cache.new_arrays(folder, layout) as arrays:
+        with cache.new_arrays(folder, layout) as (arrays, index):
             modes = decode(_stacks(source, arrays), first, progress)
             arrays["depths"][:] = [feet.get(tile, math.nan) for tile in source.ids]
             arrays["test_depths"][:] = [feet.get(tile, math.nan) for tile in source.test_ids]
-            index = {
-                "ids": source.ids,
-                "test_ids": source.test_ids,
-                "modes": modes,
-                "train_hash": _content_hash(source.ids, arrays, ("images", "masks", "depths")),
-                "test_hash": _content_hash(source.test_ids, arrays, ("test_images", "test_depths")),
-            }
-    write_json(folder / "index.json", index)
+            index["ids"], index["test_ids"], index["modes"] = source.ids, source.test_ids, modes
+            train, test = ("images", "masks", "depths"), ("test_images", "test_depths")
+            index["train_hash"] = _content_hash(source.ids, arrays, train)
+            index["test_hash"] = _content_hash(source.test_ids, arrays, test)
     cache.keep_only(folder)
     return folder
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
-from kaggle_salt.runs import atomic_path
+from kaggle_salt.files import atomic_path
 
 
 @dataclass

@@ -15,6 +15,7 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
 from kaggle_salt.errors import DataError, TrainingError
+from kaggle_salt.files import files_hash, read_json, write_json
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
@@ -24,7 +25,7 @@ from kaggle_salt.learning.keeping import save_weights
 from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
-from kaggle_salt.runs import FoldFolder, files_hash, read_json, write_json
+from kaggle_salt.runs import FoldFolder
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,9 @@ def predict_test(
         Memory-mapped predictions.
     """
     manifest = manifest_of_test(config, folder, data_hash, compute)
-    if predictions.exists(folder.test):
-        cached = predictions.load(folder.test)
-        if dict(cached.manifest) == manifest and list(cached.ids) == list(ids):
-            return cached
+    made = predictions.load_same(folder.test, ids, manifest)
+    if made is not None:
+        return made
     networks = load_networks(config, folder, compute)
     height, width = tiles.shape[1:]
     framing = final_framing(config, (height, width))

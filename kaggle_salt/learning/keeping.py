@@ -9,8 +9,9 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from kaggle_salt.config import StageConfig
+from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
-from kaggle_salt.runs import FoldFolder, atomic_path
+from kaggle_salt.runs import FoldFolder
 
 
 class Keeper:

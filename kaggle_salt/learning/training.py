@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError
+from kaggle_salt.files import write_text
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
@@ -36,7 +37,7 @@ from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.running_loss import RunningLoss
-from kaggle_salt.runs import FoldFolder, write_text
+from kaggle_salt.runs import FoldFolder
 
 #: Optimiser steps between two looks at the loss.
 LOOK_EVERY = 20

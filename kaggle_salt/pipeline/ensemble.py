@@ -21,11 +21,11 @@ from kaggle_salt.ensembling.thresholds import (
     curve,
 )
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
 from kaggle_salt.pipeline.scores import ScoreRow, Truth, missing_folds, score_table
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.report.curves import threshold_curve
-from kaggle_salt.runs import read_json, write_json
 
 #: Weights of the runs: given, equal (``None``), or to be found by hill climbing.
 Weights = Sequence[float] | Literal["search"] | None

@@ -10,6 +10,7 @@ import numpy as np
 from kaggle_salt.competition.folds import fold_rows, read_folds
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import ConfigError, nearest
+from kaggle_salt.files import write_text
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
@@ -17,7 +18,7 @@ from kaggle_salt.learning.rate_sweep import Suggestion, suggest, sweep_stage
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve
-from kaggle_salt.runs import RunFolder, write_text
+from kaggle_salt.runs import RunFolder
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
+from kaggle_salt.runs import RunFolder, open_run
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from kaggle_salt.competition.check import CheckReport, inspect
-from kaggle_salt.competition.folds import make_folds, read_groups, summarise, write_folds
+from kaggle_salt.competition.folds import (
+    folds_text,
+    make_folds,
+    read_groups,
+    summarise,
+    write_folds,
+)
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 
@@ -45,19 +51,17 @@ def make_fold_table(
     table = make_folds(
         competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups
     )
-    candidate = workspace.folds.with_name(f".{workspace.folds.name}.new")
-    write_folds(candidate, table)
-    try:
-        same = workspace.folds.exists() and workspace.folds.read_bytes() == candidate.read_bytes()
-        if workspace.folds.exists() and not same and not overwrite:
-            raise ConfigError(
-                f"{workspace.folds} holds another fold table",
-                expected="the same table, or none; runs trained on it would no longer match",
-                next_step="--out FILE for a second table, or --overwrite",
-            )
-        candidate.replace(workspace.folds)
-    finally:
-        candidate.unlink(missing_ok=True)
+    # a table is all there is to say of itself: no document vouches for it, its text is compared
+    there = workspace.folds.exists()
+    same = there and workspace.folds.read_bytes() == folds_text(table).encode()
+    if there and not same and not overwrite:
+        raise ConfigError(
+            f"{workspace.folds} holds another fold table",
+            expected="the same table, or none; runs trained on it would no longer match",
+            next_step="--out FILE for a second table, or --overwrite",
+        )
+    if not same:
+        write_folds(workspace.folds, table)
     listener.note(f"{workspace.folds}: {'unchanged' if same else 'written'}")
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 

@@ -22,6 +22,7 @@ from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.confidence import Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.members import predict_fold
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -37,7 +38,7 @@ from kaggle_salt.pseudo_labels import (
     set_name,
     write_pseudo_labels,
 )
-from kaggle_salt.runs import RunFolder, file_hash, open_run, read_json
+from kaggle_salt.runs import RunFolder, open_run
 
 
 @dataclass(frozen=True)
@@ -192,12 +193,11 @@ def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | N
             expected="a name in .csv; the manifest has the same in .json",
             next_step="--out FILE.csv",
         )
+    wanted = {"made_of": made_of.model_dump(mode="json")}
+    if vouched_for(manifest_path(csv), csv, wanted=wanted, check_hash=True) is not None:
+        with contextlib.suppress(DataError):  # its counts may be damaged
+            return read_manifest(csv)
     taken = [path for path in (csv, manifest_path(csv)) if path.exists()]
-    if len(taken) == 2:
-        with contextlib.suppress(DataError):  # a damaged manifest vouches for nothing
-            manifest = read_manifest(csv)
-            if manifest.made_of == made_of and manifest.csv_sha256 == file_hash(csv):
-                return manifest
     if taken and not overwrite:
         raise ConfigError(
             f"{taken[0]} exists and was made of something else",

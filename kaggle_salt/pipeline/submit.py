@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.errors import ConfigError, DataError, nearest
+from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
-from kaggle_salt.runs import file_hash, read_json
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,23 @@ def submit(
     min_area = decision["min_area"] if min_area is None else min_area
     csv = _csv_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
-    same = _same_submission(csv, ensemble_hash, level, min_area)
+    wanted = {"ensemble_hash": ensemble_hash, "level": level, "min_area": min_area}
+    same = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
     if same is not None:
         return SubmissionReport(csv, same, existed=True)
     _require_test_predictions(folder)
-    manifest = {
-        "ensemble": made["name"],
-        "ensemble_hash": ensemble_hash,
-        "members": made["members"],
-        "data_hash": made["data_hash"],
-        "threshold": level / 255,
-        "out_of_fold": made["out_of_fold"],
-    }
+    manifest = {"ensemble_hash": ensemble_hash, "threshold": level / 255, **_origin(made)}
     written = write_submission(
         csv, predictions.load(folder / "test"), competition.test_ids,
         level=level, min_area=min_area, manifest=manifest, overwrite=overwrite,
     )  # fmt: skip
     return SubmissionReport(csv, written, existed=False)
+
+
+def _origin(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What a submission's manifest repeats of its ensemble's."""
+    kept = {key: made[key] for key in ("members", "data_hash", "out_of_fold")}
+    return {"ensemble": made["name"], **kept}
 
 
 def _csv_path(workspace: Workspace, name: str) -> Path:
@@ -111,19 +112,6 @@ def _require_test_predictions(folder: Path) -> None:
             expected="an ensemble made where the test tiles and sample_submission.csv were",
             next_step="put them beside the training tiles and call salt ensemble again",
         )
-
-
-def _same_submission(
-    csv: Path, ensemble_hash: str, level: int, min_area: int
-) -> dict[str, Any] | None:
-    """Manifest of the submission at ``csv`` if it is whole and was made of the same."""
-    manifest_path = csv.with_suffix(".json")
-    if not (csv.exists() and manifest_path.exists()):
-        return None
-    manifest = read_json(manifest_path)
-    wanted = {"ensemble_hash": ensemble_hash, "level": level, "min_area": min_area}
-    same = all(manifest.get(key) == value for key, value in wanted.items())
-    return manifest if same and manifest.get("csv_sha256") == file_hash(csv) else None
 
 
 def upload(

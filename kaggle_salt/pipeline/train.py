@@ -12,18 +12,13 @@ import pandas as pd
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_config
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.pipeline.training_data import TrainingData
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
-from kaggle_salt.runs import (
-    RunFolder,
-    package_versions,
-    read_json,
-    write_json,
-    write_text,
-)
+from kaggle_salt.runs import RunFolder, package_versions
 
 
 def train(

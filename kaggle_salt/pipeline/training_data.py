@@ -16,11 +16,11 @@ from kaggle_salt.competition.folds import fold_rows, read_folds
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import PseudoLabels, read_pseudo_labels
-from kaggle_salt.runs import file_hash
 
 
 @dataclass(frozen=True)

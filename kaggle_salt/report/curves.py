@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.runs import atomic_path
+from kaggle_salt.files import atomic_path
 
 BLUE, VERMILLION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
 DOTS_PER_INCH = 150

@@ -7,6 +7,7 @@ import pytest
 
 from kaggle_salt.competition import cache
 from kaggle_salt.errors import DataError
+from kaggle_salt.files import read_json
 
 
 @pytest.fixture
@@ -63,9 +64,11 @@ def test_arrays_are_kept_only_if_the_block_ends_well(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="half way"), cache.new_arrays(tmp_path, layout):
         raise RuntimeError("half way")
     assert list(tmp_path.iterdir()) == []
-    with cache.new_arrays(tmp_path, layout) as arrays:
+    with cache.new_arrays(tmp_path, layout) as (arrays, index):
         arrays["a"][:] = 7
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "none.npy"]
+        index["ids"] = ["x"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "index.json", "none.npy"]
+    assert read_json(tmp_path / "index.json")["ids"] == ["x"]
     mapped = cache.map_array(tmp_path, "a")
     assert mapped.tolist() == [[7, 7, 7], [7, 7, 7]]
     assert not mapped.flags.writeable

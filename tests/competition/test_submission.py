@@ -12,8 +12,8 @@ from kaggle_salt import predictions as prediction_files
 from kaggle_salt.competition import rle, submission
 from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.runs import file_hash
 
 MAPS = np.array(
     [
@@ -67,7 +67,7 @@ def test_the_manifest_says_where_the_csv_comes_from(tmp_path: Path) -> None:
         "min_area": 2,
         "rows": 4,
         "empty_masks": 2,
-        "csv_sha256": file_hash(tmp_path / "one.csv"),
+        "content_hash": file_hash(tmp_path / "one.csv"),
     }
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == written
     assert names(tmp_path) == ["one.csv", "one.json"]
@@ -104,7 +104,7 @@ def test_overwrite_replaces_both_files(tmp_path: Path) -> None:
     write(tmp_path / "one.csv")
     replaced = write(tmp_path / "one.csv", level=255, overwrite=True)
     assert replaced["empty_masks"] == 4
-    assert replaced["csv_sha256"] == file_hash(tmp_path / "one.csv")
+    assert replaced["content_hash"] == file_hash(tmp_path / "one.csv")
     assert names(tmp_path) == ["one.csv", "one.json"]
 
 

@@ -13,6 +13,7 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, InferenceConfig
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
+from kaggle_salt.files import file_hash
 from kaggle_salt.learning import fold
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.fold import (
@@ -26,7 +27,7 @@ from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import tile_probabilities
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import fold_seed
-from kaggle_salt.runs import FoldFolder, file_hash
+from kaggle_salt.runs import FoldFolder
 from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
 
 IDS = [f"tile{number}" for number in range(12)]
@@ -319,7 +320,8 @@ def test_half_a_prediction_is_not_taken_for_a_whole(
         patch.setattr(fold, "predict", power_cut)
         with pytest.raises(KeyboardInterrupt, match="half way"):
             predict(predicted, data_hash="other")
-    assert not predictions.exists(predicted.test)
+    left = predictions.load(predicted.test)
+    assert left.manifest["data_hash"] != "other", "what was there is as it was"
     assert predict(predicted).ids == tuple(TEST_IDS)
 
 

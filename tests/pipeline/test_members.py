@@ -10,9 +10,9 @@ import pytest
 
 from kaggle_salt import predictions
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.ensemble import Weights, ensemble
 from kaggle_salt.pipeline.workspace import Workspace
-from kaggle_salt.runs import read_json, write_json
 from tests.tiny import Heard, files_under
 
 WORKSPACE = Workspace()  # the tests stand in its folder

@@ -7,11 +7,12 @@ import pytest
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.rounds import train_rounds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import Confidence, read_manifest
-from kaggle_salt.runs import RunFolder, file_hash, read_json
+from kaggle_salt.runs import RunFolder
 from tests.tiny import files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

@@ -13,10 +13,10 @@ from kaggle_salt.competition import kaggle_client, rle
 from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.metric import score
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.pipeline.submit import submit, upload
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.runs import file_hash, read_json, write_json
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import UploadStandIn, files_under
 
@@ -90,7 +90,7 @@ def test_the_manifest_says_where_it_comes_from(workspace: Workspace) -> None:
     assert manifest["ensemble_hash"] == file_hash(workspace.ensembles / "quick/ensemble.json")
     assert (manifest["level"], manifest["min_area"]) == (LEVEL, MIN_AREA)
     assert manifest["threshold"] == LEVEL / 255
-    assert manifest["csv_sha256"] == file_hash(report.csv)
+    assert manifest["content_hash"] == file_hash(report.csv)
     _, masks = decoded(report.csv)
     assert manifest["rows"] == 9
     assert manifest["empty_masks"] == int((~masks.any(axis=(1, 2))).sum())

@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning import device
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import Confidence, Teachers
-from kaggle_salt.runs import FoldFolder, RunFolder, file_hash, read_json
+from kaggle_salt.runs import FoldFolder, RunFolder
 from tests.tiny import Heard, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

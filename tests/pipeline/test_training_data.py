@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition import rle
 from kaggle_salt.config import Config, PseudoConfig, StageConfig
 from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.training_data import TrainingData
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -20,7 +21,6 @@ from kaggle_salt.pseudo_labels import (
     Teachers,
     write_pseudo_labels,
 )
-from kaggle_salt.runs import file_hash
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import Heard
 
