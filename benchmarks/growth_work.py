@@ -90,7 +90,7 @@ def decision() -> Work:
 
 def submission() -> Work:
     """Run-length strings of the test tiles, written, read back and compared with the masks."""
-    from kaggle_salt.competition.decision import DEFAULT_LEVEL
+    from kaggle_salt.competition.decision import PLAIN_RULE
     from kaggle_salt.competition.submission import write_submission
     from kaggle_salt.competition.tiles import Competition
     from kaggle_salt.predictions import load
@@ -101,7 +101,7 @@ def submission() -> Work:
         return _least_seconds(
             lambda: write_submission(
                 folder / "submission.csv", predictions, ids,
-                level=DEFAULT_LEVEL, min_area=0, manifest={}, overwrite=True,
+                rule=PLAIN_RULE, manifest={}, overwrite=True,
             )
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from benchmarks.items import (
 )
 from benchmarks.material import likely_probabilities
 from benchmarks.timing import in_turn, median_time, seconds
-from kaggle_salt.competition.decision import DEFAULT_LEVEL
+from kaggle_salt.competition.decision import DEFAULT_LEVEL, PLAIN_RULE
 from kaggle_salt.competition.rle import encode_batch
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.ensembling.histograms import count_tiles
@@ -125,7 +125,7 @@ def submission(setting: Setting) -> Measurement:
     def write() -> None:
         write_submission(
             setting.folder / "submission.csv", predictions, ids,
-            level=DEFAULT_LEVEL, min_area=0, manifest={}, overwrite=True,
+            rule=PLAIN_RULE, manifest={}, overwrite=True,
         )  # fmt: skip
 
     return median_time(write, setting.size.repeats)

@@ -69,7 +69,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
         ``"did you mean 'x'?"``, or the whole list where nothing is close.
     """
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return "one of " + ", ".join(choices)
+    close = closest(name, choices)
+    return f"did you mean '{close}'?" if close else "one of " + ", ".join(choices)
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where nothing is close."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from kaggle_salt.errors import ConfigError
+from kaggle_salt.errors import ConfigError, nearest
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
@@ -133,14 +133,14 @@ def open_run(runs: Path, name: str) -> RunFolder:
     """Find the run called ``name`` under the folder ``runs``.
 
     Raises:
-        ConfigError: There is no such run; the message lists those there are.
+        ConfigError: There is no such run; the message offers the nearest, or lists them all.
     """
     run = RunFolder(runs / name)
     if not run.config.exists():
         known = sorted(path.parent.name for path in runs.glob("*/config.toml"))
         raise ConfigError(
             f"there is no run '{name}' in {runs}",
-            expected="one of " + ", ".join(known) if known else "a run made by salt train",
+            expected=nearest(name, known) if known else "a run made by salt train",
             next_step=f"salt train --run {name} --fold 0",
         )
     return run

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.competition import rle
-from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.postprocess import TileContext
+from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.files import file_hash, read_json
 from tests.tiny import (
     N_TEST,
@@ -149,9 +151,10 @@ def test_the_submission_is_what_the_stored_probabilities_say(finished: Finished)
     sample = pd.read_csv(finished.folder / "data/sample_submission.csv")
     assert ids == sample["id"].tolist()
     test = predictions.load(finished.folder / "runs/ensemble/tiny/test")
-    decision = json.loads(finished.told["ensemble"].stdout)["decision"]
-    level, min_area = decision["level"], decision["min_area"]
-    expected = apply_decision(test.probabilities[test.rows(ids)], level, min_area)
+    stored = json.loads(finished.told["ensemble"].stdout)["decision"]["rule"]
+    tiles = Competition.open(finished.folder / "data")
+    context = TileContext(tiles.test_ids, tiles.test_images)
+    expected = Rule.from_json(stored).apply(test.probabilities[test.rows(ids)], context)
     assert np.array_equal(masks, expected)
 
 
@@ -159,8 +162,7 @@ def test_the_manifest_stands_beside_the_submission(finished: Finished) -> None:
     manifest = read_json(finished.folder / "submissions/tiny.json")
     ensemble = json.loads(finished.told["ensemble"].stdout)
     assert manifest["content_hash"] == file_hash(finished.folder / "submissions/tiny.csv")
-    assert manifest["level"] == ensemble["decision"]["level"]
-    assert manifest["min_area"] == ensemble["decision"]["min_area"]
+    assert manifest["rule"] == ensemble["decision"]["rule"]
     [member] = manifest["members"]
     assert member["run"] == "tiny"
     for fold in (0, 1):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.folds import make_folds, read_folds, write_folds
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition, is_blank
@@ -84,7 +85,7 @@ def check_folds(mapped: Mapped) -> None:
 def submit(mapped: Mapped) -> None:
     write_submission(
         mapped.folder / "one.csv", Predictions(mapped.ids, mapped.values), mapped.ids[::-1],
-        level=127, min_area=10, manifest={}, overwrite=True,
+        rule=Rule(127, 10), manifest={}, overwrite=True,
     )  # fmt: skip
 
 

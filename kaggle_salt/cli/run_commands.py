@@ -97,6 +97,10 @@ def ensemble(
     ] = "equal",
     how: Annotated[str, typer.Option(help="mean, logits or vote: what is averaged.")] = "mean",
     steps: Annotated[int, typer.Option(min=1, help="Runs a search takes, with repetition.")] = 30,
+    post: Annotated[
+        list[str] | None,
+        typer.Option(help="blank-empty, none; repeatable. Else what training tiles bear out."),
+    ] = None,
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")
     ] = False,
@@ -117,8 +121,8 @@ def ensemble(
 
     report = make_ensemble(
         workspace_of(data=data, runs=runs, folds=folds), runs_ or [], name=name,
-        weights=_parse_weights(weights), how=how, steps=steps, require_all=require_all,
-        device=device, listener=ConsoleListener(),
+        weights=_parse_weights(weights), how=how, steps=steps, post=_parse_post(post),
+        require_all=require_all, device=device, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
         emit(asdict(report))
@@ -127,7 +131,7 @@ def ensemble(
 
 
 def _print_ensemble(report: EnsembleReport) -> None:
-    decision, honest = report.decision, report.honest
+    honest = report.honest
     columns = ["out of fold", "tiles", "at .5", "95 % interval", "at the decision"]
     print_table(columns, [
         [row.name, row.tiles, row.at_half, _interval(row.interval), row.at_decision]
@@ -137,9 +141,13 @@ def _print_ensemble(report: EnsembleReport) -> None:
         _print_search(report.search)
     chosen = "weights and decision" if report.search else "the decision"
     typer.echo(
-        f"decision: threshold {decision.threshold:.4f}, minimum area {decision.min_area} px\n"
+        f"decision: {report.decision.rule}\n"
         f"score to quote: {honest.score:.4f} {_interval(honest.interval)}, "
-        f"{chosen} chosen on the other tiles each time\n"
+        f"{chosen} chosen on the other tiles each time"
+    )
+    for caveat in report.caveats:
+        typer.echo(f"but {caveat}")
+    typer.echo(
         f"{report.test_tiles} test tiles predicted; curve: {report.folder}/threshold-curve.png"
     )
 
@@ -176,6 +184,21 @@ def _parse_weights(text: str) -> Weights:
             expected="equal, search, or one number a run, as in 2,1",
             next_step="--weights 2,1 or --weights equal",
         ) from None
+
+
+def _parse_post(names: list[str] | None) -> list[str] | None:
+    """Names of steps; ``none`` alone stands for no step, and nothing for the default."""
+    if not names:
+        return None
+    if "none" not in names:
+        return names
+    if len(names) > 1:
+        raise ConfigError(
+            f"--post none beside {', '.join(name for name in names if name != 'none')}",
+            expected="steps, or none",
+            next_step="--post none alone, or leave it out",
+        )
+    return []
 
 
 @command("submit")
@@ -216,7 +239,8 @@ def submit(
     written = "was there already, made of the same" if report.existed else "written and checked"
     typer.echo(
         f"{report.csv}: {report.manifest['rows']} rows, {report.manifest['empty_masks']} of them "
-        f"empty, {written}"
+        f"empty, {written}\n"
+        f"decision: {report.rule}"
     )
     if result:
         typer.echo(f"Kaggle: {result['status']}, public {result['public_score']}, "

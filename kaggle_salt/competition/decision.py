@@ -1,17 +1,22 @@
-"""The one rule from probabilities to masks: a threshold, then a minimum area.
+"""The one rule from probabilities to masks: a threshold, a minimum area, then named steps.
 
 A pixel is salt when ``value > level``, where ``value`` is the stored uint8 probability and
-``level`` an integer from 0 to 255; a mask of fewer than ``min_area`` pixels then becomes empty.
-People are shown the threshold ``level / 255``.
+``level`` an integer from 0 to 255; a mask of fewer than ``min_area`` pixels then becomes empty;
+then the steps of :mod:`kaggle_salt.competition.postprocess` follow in their order. The three are
+searched, stored, applied and printed as one value. People are shown the threshold ``level / 255``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.postprocess import STEPS, TileContext, require_steps
 from kaggle_salt.errors import ConfigError, DataError
 
 #: Number of levels: probabilities are stored as uint8.
@@ -21,33 +26,101 @@ LEVELS = 256
 DEFAULT_LEVEL = 127
 
 
-def apply_decision(
-    probabilities: NDArray[np.uint8], level: int = DEFAULT_LEVEL, min_area: int = 0
-) -> NDArray[np.bool_]:
-    """Turn probabilities into masks.
+@dataclass(frozen=True)
+class Rule:
+    """How probabilities become masks.
 
     Args:
-        probabilities: uint8 ``[N, H, W]``; probability = value / 255.
-        level: A pixel is salt when its value exceeds this, 0 to 255.
+        level: A pixel is salt when its stored value exceeds this, 0 to 255.
         min_area: Masks of fewer pixels become empty; 0 and 1 change nothing.
+        steps: Names of post-processing steps, in the order in which they follow.
 
-    Returns:
-        bool ``[N, H, W]``.
+    Attributes:
+        threshold: ``level / 255``, for people.
 
     Raises:
-        ConfigError: The level or the minimum area is out of range.
-        DataError: The probabilities are not uint8 ``[N, H, W]``.
+        ConfigError: The level or the minimum area is out of range, or there is no such step.
     """
-    refuse_impossible_decision(level, min_area)
-    if probabilities.dtype != np.uint8 or probabilities.ndim != 3:
-        raise DataError(
-            f"probabilities are {probabilities.dtype} {list(probabilities.shape)}",
-            expected="uint8 [N, H, W]",
-        )
-    masks = probabilities > level
-    if min_area > 1:
-        masks[np.count_nonzero(masks, axis=(1, 2)) < min_area] = False
-    return masks
+
+    level: int = DEFAULT_LEVEL
+    min_area: int = 0
+    steps: tuple[str, ...] = ()
+    threshold: float = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.level < LEVELS:
+            raise ConfigError(f"level {self.level}", expected=f"an integer from 0 to {LEVELS - 1}")
+        if self.min_area < 0:
+            raise ConfigError(
+                f"minimum area {self.min_area}", expected="a number of pixels, 0 or more"
+            )
+        require_steps(self.steps)
+        object.__setattr__(self, "threshold", self.level / (LEVELS - 1))
+
+    def __str__(self) -> str:
+        """For example ``threshold 0.4353, minimum area 44 px, then blank-empty``."""
+        then = f", then {', '.join(self.steps)}" if self.steps else ""
+        return f"threshold {self.threshold:.4f}, minimum area {self.min_area} px{then}"
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The rule whose fields stand in a JSON document; the threshold may be missing.
+
+        Raises:
+            ConfigError: The rule is impossible.
+            DataError: A field is missing, or is not of its type.
+        """
+        level, min_area, steps = (stored.get(key) for key in ("level", "min_area", "steps"))
+        if not (isinstance(level, int) and isinstance(min_area, int) and isinstance(steps, list)):
+            raise DataError(
+                f"a rule of level {level}, minimum area {min_area} and steps {steps}",
+                expected="two whole numbers and a list, as salt ensemble writes them",
+                next_step="salt ensemble",
+            )
+        return cls(level, min_area, tuple(map(str, steps)))
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, as a JSON document gives them back."""
+        return {**asdict(self), "steps": list(self.steps)}
+
+    def apply(
+        self, probabilities: NDArray[np.uint8], tiles: TileContext | None = None
+    ) -> NDArray[np.bool_]:
+        """Turn probabilities into masks.
+
+        Args:
+            probabilities: uint8 ``[N, H, W]``; probability = value / 255.
+            tiles: What the steps may look at, of the same N tiles; without steps not needed.
+
+        Returns:
+            bool ``[N, H, W]``.
+
+        Raises:
+            DataError: The probabilities are not uint8 ``[N, H, W]``, or the steps lack the tiles.
+        """
+        if probabilities.dtype != np.uint8 or probabilities.ndim != 3:
+            raise DataError(
+                f"probabilities are {probabilities.dtype} {list(probabilities.shape)}",
+                expected="uint8 [N, H, W]",
+            )
+        masks = probabilities > self.level
+        if self.min_area > 1:
+            masks[np.count_nonzero(masks, axis=(1, 2)) < self.min_area] = False
+        if not self.steps:
+            return masks
+        if tiles is None or len(tiles) != len(masks):
+            given = "no tile" if tiles is None else f"{len(tiles)} tiles"
+            raise DataError(
+                f"{given} for {len(masks)} masks and the steps {', '.join(self.steps)}",
+                expected="the tile of each mask, which a step may look at",
+            )
+        for name in self.steps:
+            masks = STEPS[name].apply(masks, tiles)
+        return masks
+
+
+#: Threshold .5 and nothing after it: the rule before anything is chosen.
+PLAIN_RULE = Rule()
 
 
 def nearest_level(threshold: float) -> int:
@@ -64,15 +137,3 @@ def nearest_level(threshold: float) -> int:
     if not 0 <= threshold <= 1:
         raise ConfigError(f"threshold {threshold}", expected="a probability from 0 to 1")
     return math.ceil(threshold * (LEVELS - 1) - 0.5)
-
-
-def refuse_impossible_decision(level: int, min_area: int) -> None:
-    """Refuse a level that cannot be stored, or a negative area.
-
-    Raises:
-        ConfigError: With the range that is possible.
-    """
-    if not 0 <= level < LEVELS:
-        raise ConfigError(f"level {level}", expected=f"an integer from 0 to {LEVELS - 1}")
-    if min_area < 0:
-        raise ConfigError(f"minimum area {min_area}", expected="a number of pixels, 0 or more")

@@ -14,13 +14,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
-from kaggle_salt.competition.decision import apply_decision, refuse_impossible_decision
+from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import vouched
 from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
@@ -37,9 +38,9 @@ def write_submission(
     predictions: Predictions,
     sample_ids: Sequence[str],
     *,
-    level: int,
-    min_area: int,
+    rule: Rule,
     manifest: Mapping[str, Any],
+    tiles: TileContext | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write ``<name>.csv`` for Kaggle, and ``<name>.json`` beside it.
@@ -48,46 +49,67 @@ def write_submission(
         path: The CSV to write.
         predictions: Probabilities of the test tiles, in any order.
         sample_ids: Ids of Kaggle's sample submission; the rows come in this order.
-        level: See :func:`apply_decision`, like ``min_area``.
-        min_area: In pixels.
-        manifest: Where the probabilities and the decision come from; JSON values.
+        rule: How they become masks.
+        manifest: Where the probabilities and the rule come from; JSON values.
+        tiles: What the rule's steps may look at, in the order of ``sample_ids``; without steps
+            not needed.
         overwrite: Replace a submission of that name.
 
     Returns:
-        The manifest as written: the one given, the decision, counts and the CSV's hash.
+        The manifest as written: the one given, the rule, the number of rows, of empty and of
+        full masks, and the CSV's hash.
 
     Raises:
-        ConfigError: The name is taken, is not a CSV's, or the decision is out of range.
+        ConfigError: The name is taken, or is not a CSV's.
         DataError: The ids differ, or the file reads back otherwise; nothing is replaced then.
     """
     manifest_path = path.with_suffix(".json")
-    refuse_impossible_decision(level, min_area)
     _refuse_unusable_path(path, manifest_path, overwrite=overwrite)
     _refuse_other_ids(predictions.ids, sample_ids)
+    _refuse_other_tiles(tiles, sample_ids)
 
     with vouched(manifest_path, path) as draft:
         (temporary,) = draft.paths
-        # made twice, so that not all masks need to be held in between
-        masks = functools.partial(_mask_blocks, predictions, sample_ids, level, min_area)
-        empty_masks = _write_csv(temporary, masks())
-        _check_csv(temporary, masks())
+        counts = _write_checked(temporary, predictions, sample_ids, rule, tiles)
         draft.document.update(manifest)
-        draft.document.update({"level": level, "min_area": min_area})
-        draft.document.update({"rows": len(sample_ids), "empty_masks": empty_masks})
+        draft.document.update({"rule": rule.as_json(), "rows": len(sample_ids)})
+        draft.document.update({"empty_masks": counts.empty, "full_masks": counts.full})
     return draft.document
 
 
-def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> int:
-    """Write the rows; the number of empty masks is returned."""
-    empty_masks = 0
+class _Counts(NamedTuple):
+    """Masks without a pixel of salt, and without a pixel of anything else."""
+
+    empty: int
+    full: int
+
+
+def _write_checked(
+    path: Path,
+    predictions: Predictions,
+    sample_ids: Sequence[str],
+    rule: Rule,
+    tiles: TileContext | None,
+) -> _Counts:
+    """Write the CSV and read it back; masks are made twice, so that they need not all be held."""
+    masks = functools.partial(_mask_blocks, predictions, sample_ids, rule, tiles)
+    counts = _write_csv(path, masks())
+    _check_csv(path, masks())
+    return counts
+
+
+def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> _Counts:
+    """Write the rows, and count the masks that hold nothing or everything."""
+    empty = full = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for ids, masks in mask_blocks:
             texts = rle.encode_batch(masks)
             rows.writerows(zip(ids, texts, strict=True))
-            empty_masks += texts.count("")
-    return empty_masks
+            empty += texts.count("")
+            full += texts.count(f"1 {masks[0].size}")
+    return _Counts(empty, full)
 
 
 def _check_csv(path: Path, mask_blocks: Iterable[Block]) -> None:
@@ -119,13 +141,13 @@ def _refuse_other_mask(tile: str, text: str, mask: NDArray[np.bool_]) -> None:
 
 
 def _mask_blocks(
-    predictions: Predictions, sample_ids: Sequence[str], level: int, min_area: int
+    predictions: Predictions, sample_ids: Sequence[str], rule: Rule, tiles: TileContext | None
 ) -> Iterator[Block]:
     """Ids and masks in the order of ``sample_ids``, a bounded number at a time."""
     rows = predictions.rows(sample_ids)
     for block in blocks(predictions.probabilities, pixels=BLOCK_PIXELS):
         probabilities = predictions.probabilities[rows[block]]
-        yield sample_ids[block], apply_decision(probabilities, level, min_area)
+        yield sample_ids[block], rule.apply(probabilities, tiles and tiles.take(block))
 
 
 def _refuse_unusable_path(path: Path, manifest_path: Path, *, overwrite: bool) -> None:
@@ -153,6 +175,14 @@ def _refuse_other_ids(predicted: Sequence[str], sample: Sequence[str]) -> None:
             "ids differ from the sample submission: " + "; ".join(found),
             expected="a prediction for each of its ids and no other",
             next_step="predict the test tiles of this competition again: salt ensemble",
+        )
+
+
+def _refuse_other_tiles(tiles: TileContext | None, sample: Sequence[str]) -> None:
+    if tiles is not None and list(tiles.ids) != list(sample):
+        raise DataError(
+            "the tiles that the steps look at are others than the sample submission's",
+            expected="the same ids in the same order",
         )
 
 

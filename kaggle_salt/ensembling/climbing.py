@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_salt.competition.decision import LEVELS
+from kaggle_salt.competition.postprocess import Postprocessing
 from kaggle_salt.ensembling.averages import require_average, to_levels, worth
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
@@ -66,6 +67,8 @@ class Library:
         ids: The tiles of ``truth``, predicted by every member.
         parts: int ``[N]``, the fold of each tile, as :func:`cross_fit_parts` takes them.
         how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        post: The post-processing that will follow, on the same tiles; none by default. A climb
+            counts tiles that it empties as empty.
 
     Raises:
         ConfigError: There is no such average.
@@ -79,6 +82,7 @@ class Library:
         ids: Sequence[str],
         parts: ArrayLike,
         how: str = "mean",
+        post: Postprocessing | None = None,
     ) -> None:
         require_average(how)
         self.names = tuple(members)
@@ -87,6 +91,8 @@ class Library:
         self._members = tuple(members.values())
         self._rows = [member.rows(ids) for member in self._members]
         self._truth, self._ids, self._how = truth, ids, how
+        self._post = post or Postprocessing()
+        self._emptied = self._post.emptied_by(self._post.steps, len(truth))
         self._part_tenths: dict[Counts, NDArray[np.int64]] = {}
 
     def histograms(self, counts: Counts) -> TileHistograms:
@@ -98,7 +104,7 @@ class Library:
             how=self._how,
             ids=self._ids,
         )
-        return count_tiles(self._truth, blended.probabilities)
+        return count_tiles(self._truth, blended.probabilities, self._post)
 
     def best_tenths(
         self, counts: Counts, additions: Sequence[int], without_part: int | None
@@ -138,6 +144,7 @@ class Library:
             for of_tiles, member in zip(tenths, additions, strict=True):
                 values = to_levels(base + worths[member], sum(counts) + 1, self._how)
                 of_tiles[chunk] = count_tiles(self._truth[chunk], values.astype(np.uint8)).tenths
+        tenths[:, self._emptied] = self._tenths_of_emptied()
         for of_tiles, member in zip(tenths, additions, strict=True):
             of_parts = [
                 of_tiles[self.parts == part].sum(axis=0, dtype=np.int64)
@@ -145,6 +152,11 @@ class Library:
             ]
             blended = _in_lowest_terms(_add(counts, member))
             self._part_tenths[blended] = np.stack(of_parts)  # [parts, 256]
+
+    def _tenths_of_emptied(self) -> NDArray[np.int8]:
+        """Ten times the score of the tiles that are emptied, whatever the blend, ``[n, 1]``."""
+        salt = self._truth[self._emptied].any(axis=(1, 2))
+        return np.where(salt, 0, 10).astype(np.int8)[:, np.newaxis]
 
 
 def climb(

@@ -7,15 +7,16 @@ the intersection and the predicted area at that level, for all levels at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.decision import LEVELS
-from kaggle_salt.competition.metric import scores_from_counts
+from kaggle_salt.competition.decision import LEVELS, Rule
+from kaggle_salt.competition.metric import image_scores, scores_from_counts
+from kaggle_salt.competition.postprocess import Postprocessing, Rows
 from kaggle_salt.errors import DataError
 from kaggle_salt.predictions import blocks
 
@@ -28,27 +29,66 @@ _PART_TILES = 64
 
 
 @dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Truth and probabilities that were counted, both ``[N, H, W]``."""
+
+    truth: NDArray[np.bool_]
+    probabilities: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
 class TileHistograms:
     """How often each stored value occurs in each tile, inside and outside its true mask.
 
     Args:
         inside: int32 ``[N, 256]``, pixels of the true mask.
         outside: int32 ``[N, 256]``, the other pixels.
+        post: The steps that will follow, and what is known of them.
+        pixels: What was counted, kept only where a step has to be applied to be judged.
     """
 
     inside: NDArray[np.int32]
     outside: NDArray[np.int32]
+    post: Postprocessing = field(default_factory=Postprocessing)
+    pixels: _Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.inside)
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> TileHistograms:
+    def take(self, rows: Rows) -> TileHistograms:
         """Histograms of some of the tiles.
 
         Args:
             rows: Row numbers, or bool ``[N]``.
         """
-        return TileHistograms(self.inside[rows], self.outside[rows])
+        pixels = self.pixels
+        if pixels is not None:
+            pixels = _Pixels(pixels.truth[rows], pixels.probabilities[rows])
+        return TileHistograms(self.inside[rows], self.outside[rows], self.post.take(rows), pixels)
+
+    def after(self, steps: Sequence[str]) -> TileHistograms:
+        """Histograms as if the tiles that these steps empty held no probability but 0.
+
+        Such a tile is empty at every level, which is what the steps make of it. A step that has
+        to be applied to be judged changes nothing here.
+
+        Raises:
+            DataError: A step is not among those that these tiles were asked about.
+        """
+        emptied = self.post.emptied_by(steps, len(self))
+        if not emptied.any():
+            return self
+        inside, outside = self.inside.copy(), self.outside.copy()
+        for counts in (inside, outside):
+            counts[emptied, 0] = counts[emptied].sum(axis=1)
+            counts[emptied, 1:] = 0
+        return replace(self, inside=inside, outside=outside)
+
+    def scores_by_applying(self, rule: Rule) -> NDArray[np.float64]:
+        """Score of each tile under a rule with a step that has to be applied, float64 ``[N]``."""
+        assert self.pixels is not None, "kept for such a step"
+        masks = rule.apply(self.pixels.probabilities, self.post.tiles)
+        return image_scores(self.pixels.truth, masks)
 
     def parts(self) -> Iterator[tuple[slice, TileHistograms]]:
         """Some tiles at a time, without a copy: which they are, and their histograms.
@@ -90,12 +130,17 @@ class TileHistograms:
         return tenths
 
 
-def count_tiles(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> TileHistograms:
+def count_tiles(
+    truth: NDArray[np.bool_],
+    probabilities: NDArray[np.uint8],
+    post: Postprocessing | None = None,
+) -> TileHistograms:
     """Count the stored values of each tile in one pass.
 
     Args:
         truth: bool ``[N, H, W]``; may be memory-mapped.
         probabilities: uint8 ``[N, H, W]``, probability = value / 255; may be memory-mapped.
+        post: The steps that will follow, on the same N tiles; none by default.
 
     Raises:
         DataError: There is no tile, or the arrays are not of these types and one shape.
@@ -104,7 +149,9 @@ def count_tiles(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> T
     counts = np.empty((len(truth), 2, LEVELS), dtype=np.int32)
     for chunk in blocks(truth, probabilities, pixels=_CHUNK_PIXELS):
         counts[chunk] = _count_chunk(truth[chunk], probabilities[chunk])
-    return TileHistograms(inside=counts[:, 1], outside=counts[:, 0])
+    post = post or Postprocessing()
+    pixels = _Pixels(truth, probabilities) if post.must_apply(post.steps) else None
+    return TileHistograms(inside=counts[:, 1], outside=counts[:, 0], post=post, pixels=pixels)
 
 
 def _count_chunk(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -1,9 +1,9 @@
-"""The search for the decision that turns probabilities into masks.
+"""The search for the rule that turns probabilities into masks.
 
 The rule itself stands in :mod:`kaggle_salt.competition.decision`. The search is exact: it
-judges every level together with every minimum area that changes a mask. Both were then chosen
-on the tiles they are scored on, so :func:`cross_fitted_score` says what such a choice earns on
-tiles it has not seen.
+judges every level together with every minimum area that changes a mask, on masks as the steps
+that follow will leave them. Both were then chosen on the tiles they are scored on, so
+:func:`cross_fitted_score` says what such a choice earns on tiles it has not seen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS, refuse_impossible_decision
+from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS, PLAIN_RULE, Rule
 from kaggle_salt.competition.metric import scores_from_counts
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.errors import DataError
@@ -31,29 +31,25 @@ _CHUNK_DRAWS = 2**21
 
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities become masks, and what that earns.
+    """A rule, and what it earns.
 
     Args:
-        level: A pixel is salt when its stored value exceeds this, 0 to 255.
-        threshold: ``level / 255``, for people.
-        min_area: Masks of fewer pixels become empty; 0 and 1 change nothing.
+        rule: How probabilities become masks.
         score: Mean competition score of the tiles it was measured on, 0 to 1.
         interval: 95 % bootstrap interval of ``score`` over the tiles.
     """
 
-    level: int
-    threshold: float
-    min_area: int
+    rule: Rule
     score: float
     interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What a searched decision earns on tiles that had no part in the search.
+    """What a searched rule earns on tiles that had no part in the search.
 
     Args:
-        score: Mean competition score of all tiles, each under the decision chosen without its
+        score: Mean competition score of all tiles, each under the rule chosen without its
             part, 0 to 1.
         interval: 95 % bootstrap interval of ``score`` over the tiles.
         decisions: For each part, the decision chosen on the other parts, with its score there.
@@ -83,6 +79,10 @@ def search(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> Decisi
 def best_decision(histograms: TileHistograms) -> Decision:
     """Find the level and the minimum area with the highest mean score.
 
+    The steps that follow are those that the histograms know of; each counts as it will be
+    applied, but for one that has to be applied to be judged: level and minimum area are chosen
+    without it, and the score is with it.
+
     Where several are equally good the tiles leave the choice open, and it falls as near as it
     can to changing nothing: first the smallest minimum area, then the level nearest to 127,
     then the lower of two levels as near. Score and interval are those of the very tiles that
@@ -93,30 +93,29 @@ def best_decision(histograms: TileHistograms) -> Decision:
     """
     if not len(histograms):
         raise DataError("there are no tiles to choose a threshold on", expected="at least one")
-    min_areas, totals = _best_min_areas(histograms)
+    steps = histograms.post.steps
+    min_areas, totals = _best_min_areas(histograms.after(steps))
     levels = np.flatnonzero(totals == totals.max())
     preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas[levels]))[0]
     level = levels[preferred]
-    return score_at(histograms, int(level), int(min_areas[level]))
+    return score_at(histograms, Rule(int(level), int(min_areas[level]), steps))
 
 
-def score_at(histograms: TileHistograms, level: int = DEFAULT_LEVEL, min_area: int = 0) -> Decision:
-    """Measure a given decision.
+def score_at(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> Decision:
+    """Measure a given rule.
 
     Returns:
-        The decision with its mean score and interval on these tiles.
+        The rule with its mean score and interval on these tiles.
 
     Raises:
-        ConfigError: The level is outside 0 to 255 or the minimum area negative.
-        DataError: There is no tile.
+        DataError: There is no tile, or the histograms do not know a step of the rule.
     """
-    scores = tile_scores(histograms, level, min_area)
-    interval = bootstrap_interval(scores)
-    return Decision(level, level / (LEVELS - 1), min_area, float(scores.mean()), interval)
+    scores = tile_scores(histograms, rule)
+    return Decision(rule, float(scores.mean()), bootstrap_interval(scores))
 
 
 def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit:
-    """Score the search itself: each part under the decision chosen on the other parts.
+    """Score the search itself: each part under the rule chosen on the other parts.
 
     Args:
         histograms: N tiles.
@@ -132,7 +131,7 @@ def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit
     for part in np.unique(numbers).tolist():
         held_out = numbers == part
         decision = best_decision(histograms.take(~held_out))
-        scores[held_out] = tile_scores(histograms.take(held_out), decision.level, decision.min_area)
+        scores[held_out] = tile_scores(histograms.take(held_out), decision.rule)
         decisions[part] = decision
     return CrossFit(float(scores.mean()), bootstrap_interval(scores), decisions)
 
@@ -160,36 +159,42 @@ def cross_fit_parts(parts: ArrayLike, tiles: int) -> NDArray[np.integer]:
     return np.random.default_rng(0).permutation(np.arange(tiles) % RANDOM_PARTS)
 
 
-def curve(histograms: TileHistograms, min_area: int = 0) -> pd.DataFrame:
+def curve(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> pd.DataFrame:
     """Score at every level, for the threshold-versus-score picture.
+
+    Args:
+        histograms: The tiles.
+        rule: Its minimum area and steps count, not its level; a step that has to be applied to
+            be judged is left out.
 
     Returns:
         256 rows by ascending level, columns ``threshold`` (0 to 1) and ``score`` (0 to 1).
     """
     total = np.zeros(LEVELS, dtype=np.int64)
-    for _, part in histograms.parts():
-        blanked = part.predicted_area < min_area  # [n, 256]
+    for _, part in histograms.after(rule.steps).parts():
+        blanked = part.predicted_area < rule.min_area  # [n, 256]
         blank = _blank_tenths(part)[:, np.newaxis]
         total += np.where(blanked, blank, part.tenths).sum(axis=0, dtype=np.int64)
     thresholds = np.arange(LEVELS) / (LEVELS - 1)
     return pd.DataFrame({"threshold": thresholds, "score": total / len(histograms) / 10})
 
 
-def tile_scores(
-    histograms: TileHistograms, level: int = DEFAULT_LEVEL, min_area: int = 0
-) -> NDArray[np.float64]:
-    """Competition score of each tile under a given decision.
+def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[np.float64]:
+    """Competition score of each tile under a given rule.
 
     Returns:
         float64 ``[N]``, each 0, .1, ..., 1.
 
     Raises:
-        ConfigError: The level is outside 0 to 255 or the minimum area negative.
+        DataError: The histograms do not know a step of the rule.
     """
-    refuse_impossible_decision(level, min_area)
-    intersection = histograms.inside[:, level + 1 :].sum(axis=1)
-    predicted_area = intersection + histograms.outside[:, level + 1 :].sum(axis=1)
-    kept = predicted_area >= min_area
+    if histograms.post.must_apply(rule.steps):
+        return histograms.scores_by_applying(rule)
+    emptied = histograms.post.emptied_by(rule.steps, len(histograms))
+    above = slice(rule.level + 1, None)
+    intersection = histograms.inside[:, above].sum(axis=1)
+    predicted_area = intersection + histograms.outside[:, above].sum(axis=1)
+    kept = (predicted_area >= rule.min_area) & ~emptied
     return scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
 
 

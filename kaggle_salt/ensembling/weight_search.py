@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kaggle_salt.competition.postprocess import Postprocessing
 from kaggle_salt.ensembling.climbing import Climb, Library, climb
 from kaggle_salt.ensembling.thresholds import (
     CrossFit,
@@ -73,6 +74,7 @@ def search_weights(
     *,
     how: str = "mean",
     steps: int = 30,
+    post: Postprocessing | None = None,
 ) -> WeightSearch:
     """Choose the weights of a blend, and measure what that earns and what each member adds.
 
@@ -84,6 +86,7 @@ def search_weights(
             dealt into random parts.
         how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
         steps: Members to take at most, counted with repetition.
+        post: The post-processing that will follow, on the same tiles; none by default.
 
     Raises:
         ConfigError: Fewer than two members, no such average, or no step.
@@ -95,7 +98,7 @@ def search_weights(
             expected="two or more",
             next_step="name the runs to blend: salt ensemble RUN RUN --weights search",
         )
-    library = Library(members, truth, ids, parts, how)
+    library = Library(members, truth, ids, parts, how, post)
     chosen = climb(library, steps=steps)
     judged = _cross_fit(library, steps)
     honest = CrossFit(
@@ -124,9 +127,7 @@ def _cross_fit(library: Library, steps: int, without_member: str | None = None) 
         histograms = library.histograms(tuple(chosen.weights.values()))
         held_out = library.parts == part
         decision = best_decision(histograms.take(~held_out))
-        judged.scores[held_out] = tile_scores(
-            histograms.take(held_out), decision.level, decision.min_area
-        )
+        judged.scores[held_out] = tile_scores(histograms.take(held_out), decision.rule)
         judged.weights[part], judged.decisions[part] = chosen.weights, decision
     return judged
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.png import read_grey, to_mask
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
@@ -102,14 +102,14 @@ def _judge(
     """Score the submission on the masks that were held back, and draw some of its tiles."""
     test = predictions.load(report.folder / "test")
     truth = _hidden_masks(workspace.data / HIDDEN_TEST_MASKS, test.ids)
-    decision = report.decision
-    masks = apply_decision(test.probabilities, decision.level, decision.min_area)
+    competition = workspace.open(listener)
+    rule, tiles = report.decision.rule, competition.test_images
+    masks = rule.apply(test.probabilities, TileContext(competition.test_ids, tiles))
     scores = image_scores(truth, masks)
     shown = pick_tiles(scores, truth, 18)
-    tiles = workspace.open(listener).test_images
     prediction_grid(
         tiles[shown], truth[shown], test.probabilities[shown], scores[shown], picture,
-        ids=[test.ids[row] for row in shown], level=decision.level, min_area=decision.min_area,
+        ids=[test.ids[row] for row in shown], rule=rule,
     )  # fmt: skip
     return DemoReport(
         picture=picture,

@@ -1,4 +1,4 @@
-"""``salt ensemble``: folds and runs averaged, a decision chosen out of fold, scores to trust."""
+"""``salt ensemble``: folds and runs averaged, a rule chosen out of fold, scores to trust."""
 
 from __future__ import annotations
 
@@ -22,8 +22,20 @@ from kaggle_salt.ensembling.thresholds import (
 )
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
-from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
-from kaggle_salt.pipeline.scores import ScoreRow, Truth, missing_folds, score_table
+from kaggle_salt.pipeline.members import (
+    Member,
+    blend_test,
+    caveats,
+    open_members,
+    report_missing,
+)
+from kaggle_salt.pipeline.scores import (
+    ScoreRow,
+    Truth,
+    choose_postprocessing,
+    missing_folds,
+    score_table,
+)
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.report.curves import threshold_curve
 
@@ -41,10 +53,10 @@ class EnsembleReport:
         how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
         weights: Weight of each run in the blend; a run that a search left out is not named.
         rows: Scores of each fold, each run and the blend.
-        decision: Threshold and minimum area chosen on all out-of-fold tiles, and their score
-            there.
-        honest: Score of a decision, and of searched weights, chosen without the tiles it is
-            scored on: the one to quote.
+        decision: The rule chosen on all out-of-fold tiles, and its score there.
+        honest: Score of a rule, and of searched weights, chosen without the tiles it is scored
+            on: the one to quote.
+        caveats: Why even that score is too high, and by how much; a sentence each.
         search: How the weights were found and what each run adds; without a search nothing.
         missing: Folds without a trained network, by run.
         test_tiles: Number of test tiles predicted.
@@ -57,6 +69,7 @@ class EnsembleReport:
     rows: tuple[ScoreRow, ...]
     decision: Decision
     honest: CrossFit
+    caveats: tuple[str, ...]
     search: WeightSearch | None
     missing: Mapping[str, tuple[int, ...]]
     test_tiles: int
@@ -70,6 +83,7 @@ def ensemble(
     weights: Weights = None,
     how: str = "mean",
     steps: int = 30,
+    post: Sequence[str] | None = None,
     require_all: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
@@ -83,12 +97,15 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
+        post: Post-processing steps of the rule, in order, names of
+            :data:`kaggle_salt.competition.postprocess.STEPS`; by default those that the training
+            tiles bear out.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
         listener: Told how the work goes.
 
     Raises:
-        ConfigError: Unknown run or average, no trained fold, wrong weights, or a fold is
+        ConfigError: Unknown run, average or step, no trained fold, wrong weights, or a fold is
             missing and ``require_all`` is set.
         DataError: The runs do not belong to this data.
     """
@@ -101,17 +118,49 @@ def ensemble(
     missing = {m.run.name: missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
-    climb_steps = steps if weights == "search" else None
-    judged = _judge(members, Truth.of(competition, table), how, climb_steps, listener)
-    (folder / "ensemble.json").unlink(missing_ok=True)  # the old decision is for other numbers
-    _draw_curve(judged, folder)
-    blend_test(judged.members, competition, folder / "test", how, device, listener)
-    report = EnsembleReport(
-        folder.name, folder, how, {m.run.name: m.weight for m in judged.members}, judged.rows,
-        judged.decision, judged.honest, judged.search, missing, len(competition.test_ids),
-    )  # fmt: skip
-    write_json(folder / "ensemble.json", _manifest(report, judged.members, competition))
+    truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener))
+    judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
+    report = _report(folder, how, judged, missing, len(competition.test_ids))
+    _write(report, judged, competition, device, listener)
     return report
+
+
+def _report(
+    folder: Path,
+    how: str,
+    judged: _Judged,
+    missing: Mapping[str, tuple[int, ...]],
+    test_tiles: int,
+) -> EnsembleReport:
+    return EnsembleReport(
+        name=folder.name,
+        folder=folder,
+        how=how,
+        weights={m.run.name: m.weight for m in judged.members},
+        rows=judged.rows,
+        decision=judged.decision,
+        honest=judged.honest,
+        caveats=caveats(judged.members),
+        search=judged.search,
+        missing=missing,
+        test_tiles=test_tiles,
+    )
+
+
+def _write(
+    report: EnsembleReport,
+    judged: _Judged,
+    competition: Competition,
+    device: str,
+    listener: Listener,
+) -> None:
+    """Draw the curve, blend the test tiles, and write the document that vouches for both."""
+    manifest = report.folder / "ensemble.json"
+    manifest.unlink(missing_ok=True)  # the old rule is for other numbers
+    _draw_curve(judged, report.folder)
+    stem = report.folder / "test"
+    blend_test(judged.members, competition, stem, report.how, device, listener)
+    write_json(manifest, _manifest(report, judged.members, competition))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +193,9 @@ def _judge(
     if climb_steps is not None:
         listener.note(f"searching the weights of {len(members)} runs on {len(ids)} tiles")
         masks = truth.masks_of(ids)
-        search = search_weights(per_run, masks, ids, folds, how=how, steps=climb_steps)
+        search = search_weights(
+            per_run, masks, ids, folds, how=how, steps=climb_steps, post=truth.post_of(ids)
+        )
         _warn_of_search(search, listener)
         found = search.climb.weights
         members = [replace(m, weight=found[m.run.name]) for m in members if found[m.run.name]]
@@ -152,7 +203,7 @@ def _judge(
     blended = truth.count(blend(parts, weights=[m.weight for m in members], how=how, ids=ids))
     decision = best_decision(blended)
     honest = search.honest if search else cross_fitted_score(blended, folds)
-    rows = tuple(score_table(per_run, blended, truth, decision))
+    rows = tuple(score_table(per_run, blended, truth, decision.rule))
     return _Judged(members, blended, rows, decision, honest, search)
 
 
@@ -172,9 +223,9 @@ def _warn_of_search(search: WeightSearch, listener: Listener) -> None:
 
 def _draw_curve(judged: _Judged, folder: Path) -> None:
     threshold_curve(
-        curve(judged.blended, judged.decision.min_area),
+        curve(judged.blended, judged.decision.rule),
         folder / "threshold-curve.png",
-        chosen_threshold=judged.decision.threshold,
+        chosen_threshold=judged.decision.rule.threshold,
         chosen_score=judged.decision.score,
         interval=judged.decision.interval,
         title=f"{folder.name}: out-of-fold score of {len(judged.blended)} tiles",
@@ -206,6 +257,7 @@ def _manifest(
             "score_at_half": report.rows[-1].at_half,
             "score_cross_fitted": report.honest.score,
             "interval_cross_fitted": report.honest.interval,
+            "caveats": report.caveats,
         },
         "scores": [asdict(row) for row in report.rows],
     }

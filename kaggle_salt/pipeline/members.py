@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
@@ -54,8 +55,44 @@ def open_members(
         open_member(open_run(workspace.runs, name), weight, competition)
         for name, weight in zip(names, _run_weights(names, weights), strict=True)
     ]
-    _warn_of_scores(members, file_hash(workspace.folds), listener)
+    _warn_of_tables(members, file_hash(workspace.folds), listener)
     return members
+
+
+def caveats(members: Sequence[Member]) -> tuple[str, ...]:
+    """Why an out-of-fold score of these runs is too high, and by how much: a sentence each.
+
+    Returns:
+        Nothing where every network was trained without a look at the tiles it is scored on.
+    """
+    found = []
+    for member in members:
+        if read_json(member.run.manifest).get("pseudo_teachers") == "all":
+            found.append(
+                f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
+                "score is too high by about .005, and so is the ensemble's"
+            )
+        if picks := _picks(load_config(member.run.config)):
+            found.append(
+                f"run {member.run.name} was steered by the tiles it is scored on ({picks}): its "
+                "out-of-fold score is too high, by about .01 where the best of hundreds of epochs "
+                "was picked and by less otherwise, and so is the ensemble's"
+            )
+    return tuple(found)
+
+
+def _picks(config: Config) -> str:
+    """What the stages let the validation tiles decide, for example ``bce: the best epoch``."""
+    found = []
+    for stage in config.stage:
+        choices = {
+            f"the best of {stage.epochs} epochs": stage.keep == "best",
+            "a rate lowered on a plateau": stage.schedule.name == "plateau",
+            "an early stop": stage.early_stopping > 0,
+        }
+        if picked := [what for what, chosen in choices.items() if chosen]:
+            found.append(f"stage {stage.name}: {', '.join(picked)}")
+    return "; ".join(found)
 
 
 def report_missing(
@@ -206,16 +243,11 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
     return Member(run, folds, weight)
 
 
-def _warn_of_scores(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
+def _warn_of_tables(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
     for member in members:
         manifest = read_json(member.run.manifest)
         if manifest.get("folds_hash") != folds_hash:
             listener.warn(
                 f"run {member.run.name} was trained on another fold table than the present one: "
                 "its predictions are out of fold all the same, but the table's folds are not its"
-            )
-        if manifest.get("pseudo_teachers") == "all":
-            listener.warn(
-                f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
-                "score is too high (by about .005), and so is the ensemble's"
             )

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from kaggle_salt.competition import rle
-from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.decision import PLAIN_RULE
 from kaggle_salt.competition.folds import read_folds
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
@@ -115,7 +115,7 @@ def _make_labels(
         training = table[table["fold"].astype(str) != name]  # where all teach, every tile
         selection = select_tiles(predicted, blank, training, wanted)
         _refuse_nothing(selection, name, wanted)
-        masks = apply_decision(predicted.probabilities[selection.tiles["row"].to_numpy()])
+        masks = PLAIN_RULE.apply(predicted.probabilities[selection.tiles["row"].to_numpy()])
         labels.append(selection.tiles.assign(fold=name, rle_mask=rle.encode_batch(masks)))
         counts += [{"fold": name, **stratum} for stratum in selection.strata]
     return pd.concat(labels), counts

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.postprocess import STEPS, Postprocessing, TileContext
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
-from kaggle_salt.ensembling.thresholds import Decision, score_at
+from kaggle_salt.ensembling.thresholds import score_at
+from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.predictions import Predictions
 
 
@@ -28,37 +31,81 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Truth:
-    """Masks and fold numbers of the training tiles, looked up by id."""
+    """Masks and fold numbers of the training tiles, looked up by id, and the steps to judge."""
 
     masks: NDArray[np.bool_]
     row_of: Mapping[str, int]
     fold_of: Mapping[str, int]
+    post: Postprocessing = field(default_factory=Postprocessing)
 
     @classmethod
-    def of(cls, competition: Competition, table: pd.DataFrame) -> Truth:
-        """The truth of a competition under a fold table."""
+    def of(
+        cls, competition: Competition, table: pd.DataFrame, post: Postprocessing | None = None
+    ) -> Truth:
+        """The truth of a competition under a fold table; ``post`` is of its training tiles."""
         row_of = {tile: row for row, tile in enumerate(competition.ids)}
         fold_of = dict(zip(table["id"].tolist(), table["fold"].tolist(), strict=True))
-        return cls(competition.masks, row_of, fold_of)
+        return cls(competition.masks, row_of, fold_of, post or Postprocessing())
 
     def count(self, predicted: Predictions) -> TileHistograms:
         """Histograms of the predicted tiles, in their order."""
-        return count_tiles(self.masks_of(predicted.ids), predicted.probabilities)
+        masks, post = self.masks_of(predicted.ids), self.post_of(predicted.ids)
+        return count_tiles(masks, predicted.probabilities, post)
 
     def masks_of(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Masks of some tiles, bool ``[N, H, W]``."""
-        return self.masks[[self.row_of[tile] for tile in ids]]
+        return self.masks[self._rows(ids)]
+
+    def post_of(self, ids: Sequence[str]) -> Postprocessing:
+        """The steps that will be applied to some tiles."""
+        return self.post.take(self._rows(ids))
 
     def folds(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Fold number of some tiles, int64 ``[N]``."""
         return np.array([self.fold_of[tile] for tile in ids], dtype=np.int64)
+
+    def _rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([self.row_of[tile] for tile in ids], dtype=np.int64)
+
+
+def choose_postprocessing(
+    given: Sequence[str] | None, competition: Competition, listener: Listener
+) -> Postprocessing:
+    """The steps after threshold and area: those given, or those the training tiles bear out.
+
+    A step is borne out where it empties some training tiles and all their masks are empty. One
+    that does more than empty masks is never chosen unasked.
+
+    Args:
+        given: Names of steps, in order; None leaves the choice to the training tiles.
+        competition: The training tiles.
+        listener: Told what the tiles say.
+
+    Raises:
+        ConfigError: There is no such step, or one comes twice.
+    """
+    tiles = TileContext(competition.ids, competition.images)
+    if given is not None:
+        return Postprocessing.of(given, tiles)
+    candidates = [name for name, step in STEPS.items() if step.empties is not None]
+    borne_out = []
+    for name, emptied in Postprocessing.of(candidates, tiles).emptied.items():
+        rows = np.flatnonzero(emptied)
+        salt = sum(bool(competition.masks[row].any()) for row in rows)
+        told = f"step {name} ({STEPS[name].what}):"
+        if salt:
+            listener.note(f"{told} left out, {salt} of {len(rows)} such training tiles have salt")
+        elif len(rows):
+            listener.note(f"{told} taken, all {len(rows)} such training tiles have empty masks")
+            borne_out.append(name)
+    return Postprocessing.of(borne_out, tiles)
 
 
 def score_table(
     runs: Mapping[str, Predictions],
     blended: TileHistograms,
     truth: Truth,
-    decision: Decision,
+    rule: Rule,
 ) -> list[ScoreRow]:
     """Score every fold, every run where there are several, and the blend.
 
@@ -66,7 +113,7 @@ def score_table(
         runs: Out-of-fold predictions of each run.
         blended: Histograms of their blend.
         truth: Masks and folds.
-        decision: The decision chosen on the blend.
+        rule: The rule chosen on the blend.
     """
     rows = []
     several = len(runs) > 1
@@ -74,11 +121,11 @@ def score_table(
         histograms, folds = truth.count(predicted), truth.folds(predicted.ids)
         for fold in np.unique(folds).tolist():
             name = f"{run}, fold {fold}"
-            rows.append(_score_row(name, histograms.take(folds == fold), decision))
+            rows.append(_score_row(name, histograms.take(folds == fold), rule))
         if several:
-            rows.append(_score_row(f"{run}, all its folds", histograms, decision))
+            rows.append(_score_row(f"{run}, all its folds", histograms, rule))
     last = "blend" if several else f"{next(iter(runs))}, all its folds"
-    return [*rows, _score_row(last, blended, decision)]
+    return [*rows, _score_row(last, blended, rule)]
 
 
 def missing_folds(trained: Sequence[int], table: pd.DataFrame) -> tuple[int, ...]:
@@ -86,7 +133,6 @@ def missing_folds(trained: Sequence[int], table: pd.DataFrame) -> tuple[int, ...
     return tuple(sorted(set(table["fold"].tolist()) - set(trained)))
 
 
-def _score_row(name: str, histograms: TileHistograms, decision: Decision) -> ScoreRow:
-    half = score_at(histograms)
-    chosen = score_at(histograms, decision.level, decision.min_area)
+def _score_row(name: str, histograms: TileHistograms, rule: Rule) -> ScoreRow:
+    half, chosen = score_at(histograms), score_at(histograms, rule)
     return ScoreRow(name, len(histograms), half.score, half.interval, chosen.score)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kaggle_salt import predictions
-from kaggle_salt.competition.decision import nearest_level
+from kaggle_salt.competition.decision import Rule, nearest_level
 from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
-from kaggle_salt.errors import ConfigError, DataError, nearest
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.errors import ConfigError, DataError, closest, nearest
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+
+#: Share of a submission's masks from which on they are nearly all empty, or nearly all full.
+NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True)
 class SubmissionReport:
-    """A submission on disk: its CSV and what its manifest says."""
+    """A submission on disk: its CSV, the rule that made its masks, and what its manifest says."""
 
     csv: Path
+    rule: Rule
     manifest: dict[str, Any]
     existed: bool
 
@@ -38,12 +47,15 @@ def submit(
 ) -> SubmissionReport:
     """Write ``submissions/<name>.csv`` and its manifest; one made of the same is left as it is.
 
+    Where nearly all masks are empty, or full (:data:`NEARLY_ALL`), and those of the training
+    tiles are not, a warning says so.
+
     Args:
         workspace: Where data, runs and submissions lie.
         ensemble: Name of an ensemble; by default the one made last.
-        name: Name of the submission; by default the ensemble's.
-        threshold: Instead of the ensemble's own, in [0, 1].
-        min_area: Instead of the ensemble's own, in pixels.
+        name: Name of the submission, with or without ``.csv``; by default the ensemble's.
+        threshold: Instead of that of the ensemble's rule, in [0, 1].
+        min_area: Instead of that of the ensemble's rule, in pixels.
         overwrite: Replace a submission of that name made of something else.
         listener: Told how the work goes.
 
@@ -51,25 +63,77 @@ def submit(
         ConfigError: There is no ensemble, or another submission has the name.
         DataError: The ids are not those of the sample submission.
     """
-    competition = workspace.open(listener or Listener())
+    listener = listener or Listener()
+    competition = workspace.open(listener)
     folder = _find_ensemble(workspace, ensemble)
     made = read_json(folder / "ensemble.json")
-    decision = made["decision"]
-    level = decision["level"] if threshold is None else nearest_level(threshold)
-    min_area = decision["min_area"] if min_area is None else min_area
+    rule = _chosen_rule(folder, made, threshold, min_area)
     csv = _csv_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
-    wanted = {"ensemble_hash": ensemble_hash, "level": level, "min_area": min_area}
-    same = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
-    if same is not None:
-        return SubmissionReport(csv, same, existed=True)
+    wanted = {"ensemble_hash": ensemble_hash, "rule": rule.as_json()}
+    manifest = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
+    existed = manifest is not None
+    if manifest is None:
+        manifest = _write(csv, folder, made, ensemble_hash, rule, competition, overwrite)
+    warn_of_masks(manifest, competition, folder, listener)
+    return SubmissionReport(csv, rule, manifest, existed)
+
+
+def _chosen_rule(
+    folder: Path, made: Mapping[str, Any], threshold: float | None, min_area: int | None
+) -> Rule:
+    """The ensemble's rule, or what is given in place of its parts."""
+    stored = made["decision"].get("rule")
+    if stored is None:
+        raise DataError(
+            f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
+            expected="a level, a minimum area and the steps after them",
+            next_step=f"salt ensemble {' '.join(member['run'] for member in made['members'])} "
+            f"--name {made['name']}",
+        )
+    rule = Rule.from_json(stored)
+    if threshold is not None:
+        rule = replace(rule, level=nearest_level(threshold))
+    return rule if min_area is None else replace(rule, min_area=min_area)
+
+
+def _write(
+    csv: Path,
+    folder: Path,
+    made: Mapping[str, Any],
+    ensemble_hash: str,
+    rule: Rule,
+    competition: Competition,
+    overwrite: bool,
+) -> dict[str, Any]:
     _require_test_predictions(folder)
-    manifest = {"ensemble_hash": ensemble_hash, "threshold": level / 255, **_origin(made)}
-    written = write_submission(
+    manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
+    return write_submission(
         csv, predictions.load(folder / "test"), competition.test_ids,
-        level=level, min_area=min_area, manifest=manifest, overwrite=overwrite,
+        rule=rule, tiles=TileContext(competition.test_ids, competition.test_images),
+        manifest=manifest, overwrite=overwrite,
     )  # fmt: skip
-    return SubmissionReport(csv, written, existed=False)
+
+
+def warn_of_masks(
+    manifest: Mapping[str, Any], competition: Competition, folder: Path, listener: Listener
+) -> None:
+    """Warn of a submission that says the same of nearly every tile, unless the training masks do.
+
+    It scores about what it would without any network, and is mostly a fault: of the rule, of a
+    network that has learnt nothing, or of test tiles that look otherwise.
+    """
+    rows, pixels = manifest["rows"], math.prod(competition.tile_shape)
+    for kind, area in (("empty", 0), ("full", pixels)):
+        count = manifest[f"{kind}_masks"]
+        if count < NEARLY_ALL * rows:
+            continue
+        training = np.mean([np.count_nonzero(mask) == area for mask in competition.masks])
+        if training < NEARLY_ALL:
+            listener.warn(
+                f"{count} of {rows} masks are {kind}; of the training masks {training:.0%} are: "
+                f"look at the rule, at {folder / 'threshold-curve.png'} and at the test tiles"
+            )
 
 
 def _origin(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,8 +143,9 @@ def _origin(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _csv_path(workspace: Workspace, name: str) -> Path:
-    require_plain_name(name, "a submission")
-    return workspace.submissions / f"{name}.csv"
+    stem = name[:-4] if name.lower().endswith(".csv") else name
+    require_plain_name(stem, "a submission")
+    return workspace.submissions / f"{stem}.csv"
 
 
 def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
@@ -100,7 +165,7 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
         raise ConfigError(
             f"there is no ensemble '{name}'",
             expected=nearest(name, names),
-            next_step=f"salt submit --ensemble {names[-1]}",
+            next_step=f"salt submit --ensemble {closest(name, names) or names[-1]}",
         )
     return workspace.ensembles / name
 

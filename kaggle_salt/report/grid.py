@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.decision import DEFAULT_LEVEL, apply_decision
+from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import DataError
 from kaggle_salt.report.curves import INK, LABEL_SIZE, SMALL_SIZE, save_figure
 
@@ -73,11 +74,10 @@ def prediction_grid(
     path: Path,
     *,
     ids: Sequence[str],
-    level: int = DEFAULT_LEVEL,
-    min_area: int = 0,
+    rule: Rule,
     columns: int = 6,
 ) -> None:
-    """Draw each tile, its true mask, and its predicted probability with the decision's outline.
+    """Draw each tile, its true mask, and its predicted probability with the mask's outline.
 
     Args:
         images: uint8 ``[N, H, W]``, grey.
@@ -86,16 +86,14 @@ def prediction_grid(
         scores: float64 ``[N]``, competition score of each tile.
         path: PNG to write.
         ids: The N tile ids.
-        level: A pixel is salt when its value exceeds this, 0 to 255.
-        min_area: Masks of fewer pixels become empty.
+        rule: What turns the probabilities into masks.
         columns: Tiles side by side, 1 or more; the rest go below.
 
     Raises:
-        ConfigError: The level or the minimum area is out of range.
         DataError: There is no tile, or the arrays do not belong together.
     """
     _refuse_mismatch(images, truths, probabilities, scores, ids)
-    decisions = apply_decision(probabilities, level, min_area)
+    masks = rule.apply(probabilities, TileContext(ids, images))
     sheet = _Sheet(len(images), min(columns, len(images)))
     for tile, tile_id in enumerate(ids):
         picture, truth, prediction = (sheet.add_picture(tile, row) for row in range(len(ROW_NAMES)))
@@ -107,9 +105,9 @@ def prediction_grid(
         _show_grey(prediction, images[tile])
         prediction.imshow(probabilities[tile] / 255, cmap=HEAT, vmin=0, vmax=1)
         _outline(prediction, truths[tile], TRUTH_COLOUR)
-        _outline(prediction, decisions[tile], DECISION_COLOUR)
+        _outline(prediction, masks[tile], DECISION_COLOUR)
         prediction.set_xlabel(f"score {scores[tile]:.2f}", fontsize=LABEL_SIZE, color=INK)
-    sheet.add_legend(level)
+    sheet.add_legend(rule)
     save_figure(sheet.figure, path)
 
 
@@ -162,7 +160,7 @@ class _Sheet:
             axes.set_ylabel(ROW_NAMES[row], fontsize=LABEL_SIZE, color=INK)
         return axes
 
-    def add_legend(self, level: int) -> None:
+    def add_legend(self, rule: Rule) -> None:
         """Explain the heat and the outlines, at the foot of the page."""
         bar = self._add_axes(self.NAMES, 0.36, min(2.2, self.width / 3), 0.13)
         bar.set_facecolor("#808080")  # a tile of medium grey would shine through like this
@@ -173,7 +171,7 @@ class _Sheet:
         bar.tick_params(labelsize=SMALL_SIZE - 2, length=2, pad=1)
         bar.xaxis.label.set(fontsize=SMALL_SIZE - 1, color=INK)
         truth = Line2D([], [], color=TRUTH_COLOUR, linewidth=2.5, label="truth")
-        name = f"decision: probability > {level / 255:.2f}"
+        name = f"decision: probability > {rule.threshold:.2f}"
         decision = Line2D(
             [], [], color=DECISION_COLOUR, linewidth=1.7, path_effects=RIM, label=name
         )

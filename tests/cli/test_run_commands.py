@@ -9,8 +9,16 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from kaggle_salt.competition import kaggle_client
-from kaggle_salt.runs import RunFolder
-from tests.tiny import UploadStandIn, files_under, interrupt_epoch, refused, salt
+from kaggle_salt.config_file import dump_config
+from kaggle_salt.runs import RunFolder, write_text
+from tests.tiny import (
+    UploadStandIn,
+    files_under,
+    interrupt_epoch,
+    refused,
+    salt,
+    tiny_config,
+)
 
 TRAIN = ("train", "--config", "tiny.toml", "--device", "cpu")
 
@@ -190,23 +198,47 @@ def test_ensemble_prints_what_a_search_found(trained: Path) -> None:
     assert 1 <= len(report["search"]["climb"]["path"]) <= 5
 
 
+def test_ensemble_prints_why_even_the_quoted_score_is_too_high(trained: Path) -> None:
+    config = tiny_config(trained, "stage.bce.keep=best")
+    write_text(trained / "runs/tiny/config.toml", dump_config(config))
+    lines = salt("ensemble", "tiny", "--device", "cpu").stdout.splitlines()
+    assert lines[-3].startswith("score to quote: 0.")
+    assert lines[-2].startswith("but run tiny was steered by the tiles it is scored on (stage bce")
+    document = json.loads(salt("ensemble", "tiny", "--json").stdout)
+    assert lines[-2] == f"but {document['caveats'][0]}"
+
+
+def test_post_processing_is_chosen_by_name_or_by_the_tiles(trained: Path) -> None:
+    def steps_of(*options: str) -> list[str]:
+        result = salt("ensemble", "tiny", "--device", "cpu", "--json", *options)
+        steps: list[str] = json.loads(result.stdout)["decision"]["rule"]["steps"]
+        return steps
+
+    assert steps_of("--post", "blank-empty") == ["blank-empty"]
+    assert steps_of("--post", "none") == []
+    assert "then blank-empty" in salt("ensemble", "tiny", "--post", "blank-empty").stdout
+    assert "then blank-empty" in salt("submit").stdout
+
+
 def test_ensemble_prints_one_json_document(trained: Path) -> None:
     report = json.loads(salt("ensemble", "tiny", "--name", "one", "--json").stdout)
     assert report["name"] == "one"
     assert report["missing"] == {"tiny": [2]}
-    assert report["decision"]["threshold"] == report["decision"]["level"] / 255
+    assert report["decision"]["rule"]["threshold"] == report["decision"]["rule"]["level"] / 255
     assert [row["name"] for row in report["rows"]][-1] == "tiny, all its folds"
 
 
 @pytest.mark.parametrize(
     ("arguments", "found", "expected", "then"),
     [
-        (["tinny"], "no run 'tinny'", "one of other, tiny", "salt train --run tinny"),
+        (["tinny"], "no run 'tinny'", "did you mean 'tiny'", "salt train --run tinny"),
         (["tiny", "tiny"], "named twice", "each run once", "salt ensemble"),
         (["tiny", "other", "--weights", "1"], "weights 1 for 2", "one positive", "--weights"),
         (["tiny", "--weights", "-1"], "weights -1", "one positive", "--weights"),
         (["tiny", "--weights", "heavy"], "--weights heavy", "one number a run", "--weights"),
         (["tiny", "--weights", "search"], "1 member to", "two or more", "RUN RUN --weights search"),
+        (["tiny", "--post", "blank"], "step 'blank'", "'blank-empty'", "--post blank-empty"),
+        (["tiny", "--post", "none", "--post", "x"], "none beside x", "or none", "none alone"),
         (["tiny", "--how", "vot"], "unknown average 'vot'", "did you mean 'vote'", "--how mean"),
         (["tiny", "--require-all"], "run tiny lacks fold 2", "every fold", "--fold 2 --resume"),
         (["tiny", "--name", "../x"], "cannot be called '../x'", "plain name", "another name"),
@@ -239,12 +271,22 @@ def test_submit_says_what_it_wrote(blended: Path) -> None:
     csv = Path("submissions/tiny.csv")
     first = salt("submit", "--threshold", 0.3, "--min-area", 5).stdout
     assert first.startswith(f"{csv}: 8 rows, ")
-    assert first.endswith(" of them empty, written and checked\n")
+    written, rule = first.splitlines()
+    assert written.endswith(" of them empty, written and checked")
+    assert rule == f"decision: threshold {76 / 255:.4f}, minimum area 5 px"
     again = salt("submit", "--threshold", 0.3, "--min-area", 5).stdout
-    assert again.endswith("was there already, made of the same\n")
+    assert again.splitlines()[0].endswith("was there already, made of the same")
     document = json.loads(salt("submit", "--name", "low", "--threshold", 0.1, "--json").stdout)
     assert document["csv"] == str(Path("submissions/low.csv"))
-    assert (document["level"], document["upload"]) == (25, None)
+    assert (document["rule"]["level"], document["upload"]) == (25, None)
+
+
+def test_a_submission_is_named_with_or_without_its_suffix(blended: Path) -> None:
+    for name in ("x.csv", "x", "x.CSV"):
+        assert salt("submit", "--name", name).stdout.startswith(f"{Path('submissions/x.csv')}: ")
+    assert sorted(path.name for path in Path("submissions").iterdir()) == ["x.csv", "x.json"]
+    refused(2, "submit", "--name", ".csv", found="a submission cannot be called",
+            expected="plain name", then="another name")  # fmt: skip
 
 
 def test_what_submit_refuses(blended: Path) -> None:
@@ -264,7 +306,7 @@ def test_upload_through_the_command_line(blended: Path, monkeypatch: pytest.Monk
     client = UploadStandIn()
     monkeypatch.setattr(kaggle_client, "_connect", lambda: client)
     told = salt("submit", "--upload", "--message", "hello")
-    assert told.stdout.splitlines()[1] == "Kaggle: complete, public 0.84, private None"
+    assert told.stdout.splitlines()[2] == "Kaggle: complete, public 0.84, private None"
     assert [message for _, message, _ in client.sent] == ["hello"]
     document = json.loads(salt("submit", "--upload", "--json").stdout)
     assert document["upload"]["public_score"] == 0.84

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.decision import apply_decision, nearest_level
+from kaggle_salt.competition.decision import Rule, nearest_level
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import ConfigError, DataError
 
 MAPS = np.array(
@@ -22,21 +26,29 @@ MAPS = np.array(
     dtype=np.uint8,
 )
 
+#: Tiles of the maps: the first and the last are of one grey value.
+IMAGES = np.array([[[7] * 3] * 2, [[1, 2, 3]] * 2, [[1, 1, 1], [1, 1, 2]], [[0] * 3] * 2], np.uint8)
+TILES = TileContext(("a", "b", "c", "d"), IMAGES)
+
 
 def test_a_pixel_must_exceed_the_level() -> None:
-    masks = apply_decision(MAPS, 128, 0)
+    masks = Rule(128).apply(MAPS)
     assert masks.dtype == np.bool_
     assert masks[2].astype(int).tolist() == [[1, 0, 1], [0, 1, 0]]
-    assert apply_decision(MAPS, 0, 0)[2].sum() == 5
-    assert not apply_decision(MAPS, 255, 0).any()
+    assert Rule(0).apply(MAPS)[2].sum() == 5
+    assert not Rule(255).apply(MAPS).any()
 
 
 def test_masks_below_the_minimum_area_become_empty() -> None:
     areas = [
-        apply_decision(MAPS, 128, min_area).sum(axis=(1, 2)).tolist()
-        for min_area in (0, 1, 2, 3, 4)
+        Rule(128, min_area).apply(MAPS).sum(axis=(1, 2)).tolist() for min_area in (0, 1, 2, 3, 4)
     ]
     assert areas == [[2, 0, 3, 1], [2, 0, 3, 1], [2, 0, 3, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
+
+
+def test_the_steps_follow() -> None:
+    areas = Rule(128, 2, ("blank-empty",)).apply(MAPS, TILES).sum(axis=(1, 2))
+    assert areas.tolist() == [0, 0, 3, 0]
 
 
 @given(
@@ -47,7 +59,7 @@ def test_masks_below_the_minimum_area_become_empty() -> None:
 def test_masks_equal_the_rule_tile_by_tile(
     maps: NDArray[np.uint8], level: int, min_area: int
 ) -> None:
-    masks = apply_decision(maps, level, min_area)
+    masks = Rule(level, min_area).apply(maps)
     for probabilities, mask in zip(maps, masks, strict=True):
         salt = [[int(value) > level for value in row] for row in probabilities]
         large_enough = sum(map(sum, salt)) >= min_area
@@ -55,35 +67,60 @@ def test_masks_equal_the_rule_tile_by_tile(
 
 
 @pytest.mark.parametrize(
-    ("level", "min_area", "message"),
+    ("level", "min_area", "steps", "message"),
     [
-        (256, 0, "level 256\nexpected: an integer from 0 to 255"),
-        (-1, 0, "level -1"),
-        (0, -1, "minimum area -1"),
+        (256, 0, (), "level 256\nexpected: an integer from 0 to 255"),
+        (-1, 0, (), "level -1"),
+        (0, -1, (), "minimum area -1\nexpected: a number of pixels"),
+        (0, 0, ("blank-emty",), "step 'blank-emty'\nexpected: did you mean 'blank-empty'"),
+        (0, 0, ("blank-empty",) * 2, r"named twice(.|\n)*next: --post blank-empty$"),
     ],
 )
-def test_an_impossible_decision_is_refused(level: int, min_area: int, message: str) -> None:
+def test_an_impossible_rule_is_refused(
+    level: int, min_area: int, steps: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        apply_decision(MAPS, level, min_area)
+        Rule(level, min_area, steps)
 
 
 def test_only_stored_probabilities_are_thresholded() -> None:
     with pytest.raises(DataError, match=r"float64 \[4, 2, 3\]\nexpected: uint8"):
-        apply_decision(MAPS / 255, 128, 0)  # type: ignore[arg-type]
+        Rule(128).apply(MAPS / 255)  # type: ignore[arg-type]
 
 
-def test_masks_of_a_decision() -> None:
+def test_steps_need_the_tile_of_each_mask() -> None:
+    rule = Rule(128, 0, ("blank-empty",))
+    with pytest.raises(DataError, match="no tile for 4 masks and the steps blank-empty"):
+        rule.apply(MAPS)
+    with pytest.raises(DataError, match="3 tiles for 4 masks"):
+        rule.apply(MAPS, TILES.take(slice(3)))
+
+
+def test_the_default_is_one_half() -> None:
     values = np.array([[[127, 128], [255, 0]], [[128, 127], [0, 0]]], dtype=np.uint8)
     expected = [[[False, True], [True, False]], [[True, False], [False, False]]]
-    assert apply_decision(values).tolist() == expected
-    assert apply_decision(values, min_area=1).tolist() == expected
-    assert apply_decision(values, min_area=2).tolist() == [expected[0], [[False] * 2] * 2]
-    assert apply_decision(values, level=255).any() == np.False_
+    assert Rule().apply(values).tolist() == expected
+    assert Rule(min_area=1).apply(values).tolist() == expected
+    assert Rule(min_area=2).apply(values).tolist() == [expected[0], [[False] * 2] * 2]
 
 
-def test_a_negative_minimum_area_is_refused() -> None:
-    with pytest.raises(ConfigError, match="minimum area -1"):
-        apply_decision(MAPS, min_area=-1)
+def test_a_rule_is_printed_as_one() -> None:
+    assert str(Rule(111, 44)) == "threshold 0.4353, minimum area 44 px"
+    assert str(Rule(0, 0, ("blank-empty",))) == (
+        "threshold 0.0000, minimum area 0 px, then blank-empty"
+    )
+
+
+def test_a_rule_is_stored_as_one() -> None:
+    rule = Rule(51, 20, ("blank-empty",))
+    stored = json.loads(json.dumps(rule.as_json()))
+    assert stored == {"level": 51, "threshold": 0.2, "min_area": 20, "steps": ["blank-empty"]}
+    assert Rule.from_json(stored) == rule
+    assert replace(rule, level=255).threshold == 1
+    for missing in ("level", "min_area", "steps"):
+        partial = {key: value for key, value in stored.items() if key != missing}
+        with pytest.raises(DataError, match=r"None(.|\n)*expected: two whole numbers and a list"):
+            Rule.from_json(partial)
 
 
 def test_level_of_a_threshold() -> None:

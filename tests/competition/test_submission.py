@@ -10,7 +10,7 @@ import pytest
 
 from kaggle_salt import predictions as prediction_files
 from kaggle_salt.competition import rle, submission
-from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash
 from kaggle_salt.predictions import Predictions
@@ -26,6 +26,7 @@ MAPS = np.array(
 )
 IDS = ("b", "007", "NA", "a")
 SAMPLE_IDS = ["007", "a", "b", "NA"]
+RULE = Rule(128, 2)
 
 
 def write(
@@ -33,8 +34,7 @@ def write(
     predictions: Predictions | None = None,
     sample_ids: list[str] = SAMPLE_IDS,
     *,
-    level: int = 128,
-    min_area: int = 2,
+    rule: Rule = RULE,
     overwrite: bool = False,
 ) -> dict[str, object]:
     predictions = predictions or Predictions(IDS, MAPS)
@@ -42,8 +42,7 @@ def write(
         path,
         predictions,
         sample_ids,
-        level=level,
-        min_area=min_area,
+        rule=rule,
         manifest={"runs": ["one"]},
         overwrite=overwrite,
     )
@@ -63,10 +62,10 @@ def test_the_manifest_says_where_the_csv_comes_from(tmp_path: Path) -> None:
     written = write(tmp_path / "one.csv")
     assert written == {
         "runs": ["one"],
-        "level": 128,
-        "min_area": 2,
+        "rule": {"level": 128, "threshold": 128 / 255, "min_area": 2, "steps": []},
         "rows": 4,
         "empty_masks": 2,
+        "full_masks": 0,
         "content_hash": file_hash(tmp_path / "one.csv"),
     }
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == written
@@ -84,12 +83,12 @@ def test_memory_mapped_predictions_survive_the_csv(
     prediction_files.save(tmp_path / "test", Predictions(ids, maps))
     order = list(reversed(ids))
 
-    write(tmp_path / "one.csv", prediction_files.load(tmp_path / "test"), order, min_area=16)
+    write(tmp_path / "one.csv", prediction_files.load(tmp_path / "test"), order, rule=Rule(128, 16))
 
     table = pd.read_csv(tmp_path / "one.csv", dtype=str, keep_default_na=False)
     masks = np.stack([rle.decode(text, (5, 7)) for text in table["rle_mask"]])
     assert table["id"].tolist() == order
-    np.testing.assert_array_equal(masks, apply_decision(maps[::-1], level=128, min_area=16))
+    np.testing.assert_array_equal(masks, Rule(128, 16).apply(maps[::-1]))
 
 
 def test_a_taken_name_is_kept(tmp_path: Path) -> None:
@@ -102,7 +101,7 @@ def test_a_taken_name_is_kept(tmp_path: Path) -> None:
 
 def test_overwrite_replaces_both_files(tmp_path: Path) -> None:
     write(tmp_path / "one.csv")
-    replaced = write(tmp_path / "one.csv", level=255, overwrite=True)
+    replaced = write(tmp_path / "one.csv", rule=Rule(255), overwrite=True)
     assert replaced["empty_masks"] == 4
     assert replaced["content_hash"] == file_hash(tmp_path / "one.csv")
     assert names(tmp_path) == ["one.csv", "one.json"]
@@ -168,10 +167,10 @@ def test_a_csv_with_other_rows_is_not_kept(
     monkeypatch.setattr(submission, "BLOCK_PIXELS", block_pixels)
     write_whole = submission._write_csv
 
-    def write_damaged(path: Path, mask_blocks: Iterable[submission.Block]) -> int:
-        empty_masks = write_whole(path, mask_blocks)
+    def write_damaged(path: Path, mask_blocks: Iterable[submission.Block]) -> object:
+        counts = write_whole(path, mask_blocks)
         path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
-        return empty_masks
+        return counts
 
     monkeypatch.setattr(submission, "_write_csv", write_damaged)
     with pytest.raises(DataError, match="read back has other columns or ids"):

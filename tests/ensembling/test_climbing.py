@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.metric import image_scores
+from kaggle_salt.competition.postprocess import Postprocessing, TileContext
 from kaggle_salt.ensembling import climbing
 from kaggle_salt.ensembling.averages import AVERAGES
 from kaggle_salt.ensembling.blending import blend
@@ -210,3 +211,24 @@ def test_what_a_library_refuses() -> None:
         Library(members, truth, tile_ids(4), [0, 1, 0])
     with pytest.raises(DataError, match="as truth"):
         climb(Library(members, truth[:, :2], tile_ids(4), [0, 1, 0, 1]))
+
+
+def test_a_climb_counts_emptied_tiles_as_empty() -> None:
+    members, truth = leaning_members(7, members=3, tiles=12)
+    ids, parts = tile_ids(12), np.arange(12) % 2
+    blank = parts == 1
+    images = np.where(blank[:, None, None], 5, np.arange(16).reshape(4, 4)).astype(np.uint8)
+    post = Postprocessing.of(["blank-empty"], TileContext(ids, images))
+    found = Library(members, truth, ids, parts, post=post)
+    emptied = {
+        name: Predictions(
+            member.ids,
+            np.where(
+                np.isin(member.ids, np.array(ids)[blank])[:, None, None], 0, member.probabilities
+            ).astype(np.uint8),
+        )
+        for name, member in members.items()
+    }
+    expected = climb(Library(emptied, truth, ids, parts))
+    assert climb(found) == expected != climb(Library(members, truth, ids, parts))
+    assert found.histograms((1, 1, 1)).post.steps == ("blank-empty",)

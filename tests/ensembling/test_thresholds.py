@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores, score
+from kaggle_salt.competition.postprocess import STEPS, Postprocessing, Step, TileContext
 from kaggle_salt.ensembling import histograms, thresholds
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import (
@@ -17,7 +20,7 @@ from kaggle_salt.ensembling.thresholds import (
     search,
     tile_scores,
 )
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import DataError
 
 Tiles = tuple[NDArray[np.bool_], NDArray[np.uint8]]
 
@@ -76,20 +79,20 @@ def test_a_plateau_gives_the_level_nearest_to_one_half() -> None:
     decision = search(*two_tiles(speck=180))
     # Levels 180 to 199 are right about both tiles. Level 150 would be too, with min_area 2:
     # the smaller minimum area is preferred to the nearer level.
-    assert (decision.level, decision.min_area, decision.score) == (180, 0, 1.0)
-    assert decision.threshold == 180 / 255
+    assert (decision.rule, decision.score) == (Rule(180, 0), 1.0)
+    assert decision.rule.threshold == 180 / 255
     assert decision.interval == (1.0, 1.0)
 
 
 def test_a_minimum_area_removes_what_no_level_can() -> None:
     decision = search(*two_tiles(speck=220))
-    assert (decision.level, decision.min_area, decision.score) == (150, 2, 1.0)
+    assert (decision.rule, decision.score) == (Rule(150, 2), 1.0)
 
 
 def test_certain_and_right_probabilities_leave_the_default() -> None:
     truth = two_tiles(speck=0)[0]
     decision = search(truth, truth * np.uint8(255))
-    assert (decision.level, decision.min_area, decision.score) == (127, 0, 1.0)
+    assert (decision.rule, decision.score) == (Rule(127, 0), 1.0)
 
 
 def test_of_two_levels_as_near_the_lower_is_taken() -> None:
@@ -99,19 +102,19 @@ def test_of_two_levels_as_near_the_lower_is_taken() -> None:
     values[0, 0, 0] = 127  # the first tile is right up to level 126 ...
     values[1, 0, 0] = 128  # ... the second from 128 on
     decision = search(truth, values)
-    assert (decision.level, decision.min_area, decision.score) == (126, 0, 0.5)
+    assert (decision.rule, decision.score) == (Rule(126, 0), 0.5)
 
 
 def test_empty_tiles_predicted_empty_need_no_decision() -> None:
     empty = np.zeros((3, 4, 4), dtype=bool)
     decision = search(empty, empty.astype(np.uint8))
-    assert (decision.level, decision.min_area, decision.score) == (127, 0, 1.0)
+    assert (decision.rule, decision.score) == (Rule(127, 0), 1.0)
 
 
 def test_one_tile_whose_best_mask_is_none() -> None:
     truth = np.zeros((1, 2, 2), dtype=bool)
     decision = search(truth, np.full(truth.shape, 255, dtype=np.uint8))
-    assert (decision.level, decision.min_area, decision.score) == (255, 0, 1.0)
+    assert (decision.rule, decision.score) == (Rule(255, 0), 1.0)
 
 
 @law
@@ -120,16 +123,16 @@ def test_search_equals_trying_every_level_and_area(seed: int, count: int, values
     truth, probabilities = noisy_tiles(count, seed, values=values)
     decision = search(truth, probabilities)
     level, min_area, total = best_by_trying_everything(truth, probabilities)
-    assert [decision.level, decision.min_area] == [level, min_area]
+    assert decision.rule == Rule(level, min_area)
     assert decision.score == pytest.approx(total / 10 / count)
 
 
 def test_tiles_in_parts_give_the_same_decision_and_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = count_tiles(*noisy_tiles(30))
-    decision, scores = best_decision(counted), curve(counted, min_area=2)["score"].tolist()
+    decision, scores = best_decision(counted), curve(counted, Rule(min_area=2))["score"].tolist()
     monkeypatch.setattr(histograms, "_PART_TILES", 7)
     assert best_decision(counted) == decision
-    assert curve(counted, min_area=2)["score"].tolist() == scores
+    assert curve(counted, Rule(min_area=2))["score"].tolist() == scores
 
 
 @law
@@ -138,7 +141,7 @@ def test_the_order_of_the_tiles_does_not_matter(seed: int) -> None:
     truth, values = noisy_tiles(12, seed)
     order = np.random.default_rng(seed).permutation(12)
     one, other = search(truth, values), search(truth[order], values[order])
-    assert (one.level, one.min_area) == (other.level, other.min_area)
+    assert one.rule == other.rule
     assert one.score == pytest.approx(other.score)
 
 
@@ -163,38 +166,31 @@ def test_search_refuses_no_tiles() -> None:
 def test_scores_of_a_decision_are_those_of_its_masks(seed: int, level: int, min_area: int) -> None:
     truth, values = noisy_tiles(6, seed)
     histograms = count_tiles(truth, values)
-    expected = image_scores(truth, apply_decision(values, level, min_area))
-    assert tile_scores(histograms, level, min_area).tolist() == expected.tolist()
-    decision = score_at(histograms, level, min_area)
-    assert (decision.level, decision.min_area) == (level, min_area)
+    rule = Rule(level, min_area)
+    expected = image_scores(truth, rule.apply(values))
+    assert tile_scores(histograms, rule).tolist() == expected.tolist()
+    decision = score_at(histograms, rule)
+    assert decision.rule == rule
     assert decision.score == expected.mean()
-    assert curve(histograms, min_area)["score"][level] == pytest.approx(expected.mean())
+    assert curve(histograms, rule)["score"][level] == pytest.approx(expected.mean())
 
 
-def test_score_at_one_half_by_default() -> None:
+def test_score_at_one_half() -> None:
     truth, values = noisy_tiles(30)
-    decision = score_at(count_tiles(truth, values))
-    assert (decision.level, decision.min_area) == (127, 0)
+    decision = score_at(count_tiles(truth, values), Rule())
     assert decision.score == score(truth, values / 255 > 0.5)
     assert decision.interval[0] < decision.score < decision.interval[1]
 
 
-@pytest.mark.parametrize("level", [-1, 256])
-def test_levels_that_are_not_stored_are_refused(level: int) -> None:
-    truth, values = noisy_tiles(2)
-    with pytest.raises(ConfigError, match=f"level {level}"):
-        score_at(count_tiles(truth, values), level)
-
-
 def test_curve() -> None:
-    frame = curve(count_tiles(*two_tiles(speck=180)))
+    frame = curve(count_tiles(*two_tiles(speck=180)), Rule())
     assert list(frame.columns) == ["threshold", "score"]
     assert frame["threshold"].tolist() == [level / 255 for level in range(256)]
     assert frame["score"].tolist() == [0.0] * 150 + [0.5] * 30 + [1.0] * 20 + [0.5] * 56
 
 
 def test_curve_at_a_minimum_area() -> None:
-    frame = curve(count_tiles(*two_tiles(speck=180)), min_area=2)
+    frame = curve(count_tiles(*two_tiles(speck=180)), Rule(min_area=2))
     assert frame["score"].tolist() == [0.5] * 150 + [1.0] * 50 + [0.5] * 56
 
 
@@ -211,7 +207,7 @@ def test_each_part_is_scored_under_the_choice_of_the_others(seed: int) -> None:
     for fold in (4, 5, 6):
         chosen = search(truth[folds != fold], values[folds != fold])
         assert result.decisions[fold] == chosen
-        masks = apply_decision(values[folds == fold], chosen.level, chosen.min_area)
+        masks = chosen.rule.apply(values[folds == fold])
         scores += image_scores(truth[folds == fold], masks).tolist()
     assert list(result.decisions) == [4, 5, 6]
     assert result.score == pytest.approx(np.mean(scores))
@@ -273,3 +269,89 @@ def test_bootstrap_of_equal_scores_and_of_none() -> None:
     assert bootstrap_interval(np.ones(9)) == (1.0, 1.0)
     with pytest.raises(DataError, match="no scores to resample"):
         bootstrap_interval(np.array([]))
+
+
+# --- the steps that follow
+
+
+def with_blank_tiles(tiles: Tiles, blank: NDArray[np.bool_]) -> TileContext:
+    """Images for the tiles, of one grey value where they are blank."""
+    images = np.tile(np.arange(tiles[0][0].size, dtype=np.uint8), (len(blank), 1))
+    images[blank] = 9
+    return TileContext([f"tile{n}" for n in range(len(blank))], images.reshape(tiles[0].shape))
+
+
+BLANK = ("blank-empty",)
+
+
+@law
+@given(seed=seeds, count=st.integers(2, 9), values=st.sampled_from([2, 18, 256]))
+def test_a_step_is_judged_as_it_will_be_applied(seed: int, count: int, values: int) -> None:
+    tiles = truth, probabilities = noisy_tiles(count, seed, values=values)
+    blank = np.random.default_rng(seed).random(count) < 0.4
+    context = with_blank_tiles(tiles, blank)
+    counted = count_tiles(truth, probabilities, Postprocessing.of(BLANK, context))
+    decision = best_decision(counted)
+    without = np.where(blank[:, None, None], np.uint8(0), probabilities)
+    level, min_area, total = best_by_trying_everything(truth, without)
+    assert decision.rule == Rule(level, min_area, BLANK)
+    applied = image_scores(truth, decision.rule.apply(probabilities, context))
+    assert decision.score == pytest.approx(total / 10 / count) == pytest.approx(applied.mean())
+    assert tile_scores(counted, decision.rule).tolist() == applied.tolist()
+    assert curve(counted, decision.rule)["score"][level] == pytest.approx(applied.mean())
+    plain = image_scores(truth, Rule(level).apply(probabilities))
+    assert tile_scores(counted, Rule(level)).tolist() == plain.tolist(), "no step, no change"
+
+
+@law
+@given(seed=seeds)
+def test_a_step_is_cross_fitted_with_the_rest(seed: int) -> None:
+    tiles = truth, values = noisy_tiles(12, seed)
+    context = with_blank_tiles(tiles, np.random.default_rng(seed).random(12) < 0.4)
+    folds = np.arange(12) % 3
+    result = cross_fitted_score(
+        count_tiles(truth, values, Postprocessing.of(BLANK, context)), folds
+    )
+    scores = np.empty(12)
+    for fold in range(3):
+        chosen, held_out = result.decisions[fold].rule, folds == fold
+        seen = with_blank_tiles(tiles, np.ptp(context.images, axis=(1, 2)) == 0).take(~held_out)
+        post = Postprocessing.of(BLANK, seen)
+        counted = count_tiles(truth[~held_out], values[~held_out], post)
+        assert chosen == best_decision(counted).rule
+        masks = chosen.apply(values[held_out], context.take(held_out))
+        scores[held_out] = image_scores(truth[held_out], masks)
+    assert result.score == pytest.approx(scores.mean())
+
+
+def test_a_step_that_looks_at_masks_is_judged_by_applying_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(masks: NDArray[np.bool_], _: TileContext) -> NDArray[np.bool_]:
+        return masks | (masks.mean(axis=(1, 2)) > 0.3)[:, None, None]
+
+    monkeypatch.setitem(STEPS, "fill", Step("fill", "a tile with much salt is full", fill))
+    tiles = truth, values = noisy_tiles(20, seed=4)
+    context = with_blank_tiles(tiles, np.arange(20) % 5 == 0)
+    counted = count_tiles(truth, values, Postprocessing.of([*BLANK, "fill"], context))
+    decision = best_decision(counted)
+    assert decision.rule.steps == (*BLANK, "fill")
+    applied = image_scores(truth, decision.rule.apply(values, context))
+    assert decision.score == applied.mean()
+    assert tile_scores(counted, decision.rule).tolist() == applied.tolist()
+    unfilled = tile_scores(counted, replace(decision.rule, steps=BLANK))
+    assert unfilled.tolist() != applied.tolist()
+    folds = np.arange(20) % 2
+    result = cross_fitted_score(counted, folds)
+    scores = [
+        image_scores(truth, result.decisions[fold].rule.apply(values, context))[folds == fold]
+        for fold in (0, 1)
+    ]
+    assert result.score == pytest.approx(np.concatenate(scores).mean())
+
+
+def test_steps_that_the_tiles_were_not_asked_about_are_refused() -> None:
+    counted = count_tiles(*noisy_tiles(4))
+    for judge in (tile_scores, score_at, curve):
+        with pytest.raises(DataError, match=r"what the step blank-empty does(.|\n)*steps none"):
+            judge(counted, Rule(steps=BLANK))

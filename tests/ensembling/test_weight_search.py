@@ -31,9 +31,7 @@ def slow_honest_scores(
         taken = [members[step.member] for step in climb(seen).path]
         decision = search(truth[~held_out], blend(taken, how=how, ids=rest).probabilities)
         unseen = blend(taken, how=how, ids=ids[held_out].tolist()).probabilities
-        scores[held_out] = tile_scores(
-            count_tiles(truth[held_out], unseen), decision.level, decision.min_area
-        )
+        scores[held_out] = tile_scores(count_tiles(truth[held_out], unseen), decision.rule)
     return scores
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.decision import apply_decision
 from kaggle_salt.competition.folds import read_folds
 from kaggle_salt.competition.metric import score
 from kaggle_salt.ensembling.blending import blend
@@ -48,7 +47,8 @@ def test_the_scores_are_those_of_the_stored_predictions(trained: Path) -> None:
         assert row.tiles == len(part)
         truths.append(truth)
         maps.append(part.probabilities)
-    masks = apply_decision(np.concatenate(maps), report.decision.level, report.decision.min_area)
+    assert report.decision.rule.steps == ()
+    masks = report.decision.rule.apply(np.concatenate(maps))
     expected = score(np.concatenate(truths), masks)
     assert report.decision.score == pytest.approx(expected)
     assert rows["tiny, all its folds"].at_decision == pytest.approx(expected)
@@ -96,7 +96,8 @@ def test_a_vote_counts_the_networks(trained: Path) -> None:
     blended = stored("ensemble/tiny/test").probabilities
     assert np.array_equal(blended, np.array([0, 127, 255])[np.sum(votes, axis=0)])
     # out of fold there is one network for each tile: any level but 255 is as good
-    assert (report.decision.level, report.rows[-1].at_half) == (127, report.rows[-1].at_decision)
+    assert report.decision.rule.level == 127
+    assert report.rows[-1].at_half == report.rows[-1].at_decision
 
 
 def truth_here() -> Truth:
@@ -179,7 +180,7 @@ def test_the_manifest_names_every_network(trained: Path) -> None:
     assert made["members"] == [{"run": "tiny", "weight": 1.0, "folds": weights}]
     assert (made["how"], made["search"]) == ("mean", None)
     assert made["data_hash"] == WORKSPACE.open(Listener()).data_hash
-    assert made["decision"]["level"] == report.decision.level
+    assert made["decision"]["rule"] == report.decision.rule.as_json()
     assert made["out_of_fold"]["score_cross_fitted"] == report.honest.score
     assert [row["name"] for row in made["scores"]] == [row.name for row in report.rows]
 

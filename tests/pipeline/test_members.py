@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from kaggle_salt import predictions
+from kaggle_salt.config_file import dump_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json
+from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.pipeline.ensemble import Weights, ensemble
 from kaggle_salt.pipeline.workspace import Workspace
-from tests.tiny import Heard, files_under
+from tests.tiny import Heard, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 
@@ -48,17 +49,45 @@ def test_another_fold_table_is_mentioned(trained: Path) -> None:
     assert heard.warnings[0].startswith("run tiny was trained on another fold table")
 
 
-def test_a_run_taught_by_all_folds_is_warned_of(trained: Path) -> None:
+def test_a_run_taught_by_all_folds_is_told_of(trained: Path) -> None:
     manifest = WORKSPACE.runs / "tiny/manifest.json"
-    heard = Heard()
     write_json(manifest, {**read_json(manifest), "pseudo_teachers": "fold"})
-    ensemble(WORKSPACE, ["tiny"], device="cpu", listener=heard)
-    assert not any("too high" in text for text in heard.warnings)
+    assert ensemble(WORKSPACE, ["tiny"], device="cpu").caveats == ()
     write_json(manifest, {**read_json(manifest), "pseudo_teachers": "all"})
-    ensemble(WORKSPACE, ["tiny", "other"], device="cpu", listener=heard)
-    told = [text for text in heard.warnings if "too high" in text]
-    assert len(told) == 1
-    assert told[0].startswith("run tiny has learnt from networks of all folds")
+    report = ensemble(WORKSPACE, ["tiny", "other"], device="cpu")
+    [told] = report.caveats
+    assert told.startswith("run tiny has learnt from networks of all folds")
+    assert "too high by about .005" in told
+    made = read_json(report.folder / "ensemble.json")
+    assert made["out_of_fold"]["caveats"] == [told]
+
+
+def test_a_run_steered_by_its_validation_tiles_is_told_of(trained: Path) -> None:
+    config = tiny_config(
+        trained, "stage.bce.keep=best", "stage.bce.early_stopping=3",
+        "stage.bce.schedule.name=plateau", "stage.swa.early_stopping=1",
+    )  # fmt: skip
+    write_text(WORKSPACE.runs / "tiny/config.toml", dump_config(config))
+    report = ensemble(WORKSPACE, ["tiny", "other"], device="cpu")
+    [told] = report.caveats
+    assert told.startswith(
+        "run tiny was steered by the tiles it is scored on (stage bce: the best of 4 epochs, a "
+        "rate lowered on a plateau, an early stop; stage swa: an early stop): "
+    )
+    assert "too high, by about .01 where the best of hundreds of epochs was picked" in told
+    assert read_json(report.folder / "ensemble.json")["out_of_fold"]["caveats"] == [told]
+
+
+def test_a_run_counts_as_much_as_another_of_more_folds(trained: Path) -> None:
+    (WORKSPACE.runs / "other/fold2/fold.json").unlink()
+    ensemble(WORKSPACE, ["tiny", "other"], device="cpu")
+    of_tiny = [stored(f"tiny/fold{fold}/test").probabilities.astype(int) for fold in (0, 1)]
+    of_other = stored("other/fold1/test").probabilities.astype(int)
+    blended = stored("ensemble/tiny+other/test").probabilities
+    expected = (sum(of_tiny) / 2 + of_other) / 2
+    assert np.abs(blended - expected).max() <= 0.501
+    per_network = (sum(of_tiny) + of_other) / 3
+    assert np.abs(blended - per_network).max() > 2, "as if each network counted alike"
 
 
 def test_a_half_trained_fold_is_never_used(trained: Path) -> None:
@@ -90,7 +119,7 @@ def test_a_run_without_a_trained_fold_is_refused(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("runs", "weights", "fault"),
     [
-        (["tinny"], None, r"no run 'tinny' in runs(.|\n)*one of other, tiny"),
+        (["tinny"], None, r"no run 'tinny' in runs(.|\n)*did you mean 'tiny'"),
         (["tiny", "tiny"], None, "named twice"),
         (["tiny", "other"], [1], "weights 1 for 2 runs"),
         (["tiny"], [0], "weights 0 for 1 runs"),

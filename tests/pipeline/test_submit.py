@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,17 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.competition import kaggle_client, rle
-from kaggle_salt.competition.decision import apply_decision
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import score
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, read_json, write_json
-from kaggle_salt.pipeline.submit import submit, upload
-from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pipeline.submit import submit, upload, warn_of_masks
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
-from tests.makers import TinyCompetition, write_competition
-from tests.tiny import UploadStandIn, files_under
+from tests.makers import TinyCompetition, png, put, write_competition
+from tests.tiny import Heard, UploadStandIn, files_under
 
-LEVEL, MIN_AREA = 99, 20
+RULE = Rule(99, 20)
 
 
 def write_ensemble(workspace: Workspace, name: str, made: TinyCompetition, seed: int = 0) -> None:
@@ -37,7 +39,7 @@ def write_ensemble(workspace: Workspace, name: str, made: TinyCompetition, seed:
         "name": name,
         "members": [{"run": "quick", "weight": 1.0, "folds": {"0": "ab" * 32}}],
         "data_hash": "cd" * 32,
-        "decision": {"level": LEVEL, "threshold": LEVEL / 255, "min_area": MIN_AREA},
+        "decision": {"rule": RULE.as_json(), "score": 0.8125, "interval": [0.8, 0.825]},
         "out_of_fold": {"tiles": 9, "score_cross_fitted": 0.8125},
     }
     write_json(folder / "ensemble.json", manifest)
@@ -60,11 +62,9 @@ def decoded(csv: Path) -> tuple[list[str], NDArray[np.bool_]]:
     return table["id"].tolist(), np.array([rle.decode(text, (8, 8)) for text in table["rle_mask"]])
 
 
-def expected_masks(
-    workspace: Workspace, ids: list[str], level: int, min_area: int
-) -> NDArray[np.bool_]:
+def expected_masks(workspace: Workspace, ids: list[str], rule: Rule) -> NDArray[np.bool_]:
     test = predictions.load(workspace.ensembles / "quick/test")
-    return apply_decision(test.probabilities[test.rows(ids)], level, min_area)
+    return rule.apply(test.probabilities[test.rows(ids)])
 
 
 def test_the_masks_are_those_of_the_decision(workspace: Workspace, made: TinyCompetition) -> None:
@@ -73,10 +73,10 @@ def test_the_masks_are_those_of_the_decision(workspace: Workspace, made: TinyCom
     assert report.csv == workspace.submissions / "quick.csv"
     assert not report.existed
     assert ids == list(made.test_ids), "in the order of the sample submission"
-    assert np.array_equal(masks, expected_masks(workspace, ids, LEVEL, MIN_AREA))
+    assert np.array_equal(masks, expected_masks(workspace, ids, RULE))
     areas = masks.sum(axis=(1, 2))
     assert areas.min() == 0
-    assert areas.max() >= MIN_AREA
+    assert areas.max() >= RULE.min_area
 
 
 def test_the_manifest_says_where_it_comes_from(workspace: Workspace) -> None:
@@ -88,8 +88,8 @@ def test_the_manifest_says_where_it_comes_from(workspace: Workspace) -> None:
         assert manifest[key] == made[key]
     assert manifest["ensemble"] == "quick"
     assert manifest["ensemble_hash"] == file_hash(workspace.ensembles / "quick/ensemble.json")
-    assert (manifest["level"], manifest["min_area"]) == (LEVEL, MIN_AREA)
-    assert manifest["threshold"] == LEVEL / 255
+    assert manifest["rule"] == RULE.as_json() == made["decision"]["rule"]
+    assert report.rule == RULE
     assert manifest["content_hash"] == file_hash(report.csv)
     _, masks = decoded(report.csv)
     assert manifest["rows"] == 9
@@ -100,8 +100,8 @@ def test_threshold_and_area_can_be_given(workspace: Workspace) -> None:
     submit(workspace)
     report = submit(workspace, name="bold", threshold=0.2, min_area=0)
     ids, masks = decoded(report.csv)
-    assert np.array_equal(masks, expected_masks(workspace, ids, 51, 0))
-    assert (report.manifest["level"], report.manifest["min_area"]) == (51, 0)
+    assert np.array_equal(masks, expected_masks(workspace, ids, Rule(51, 0)))
+    assert report.manifest["rule"] == Rule(51, 0).as_json()
     _, usual = decoded(workspace.submissions / "quick.csv")
     assert masks.sum() > usual.sum()
     assert score(masks, usual) < 1
@@ -185,3 +185,61 @@ def test_an_upload_gives_the_score_that_comes_back(
         (str(report.csv), "quick, out of fold 0.8125", kaggle_client.DEFAULT_COMPETITION),
         (str(report.csv), "second try", kaggle_client.DEFAULT_COMPETITION),
     ]
+
+
+def test_the_steps_of_the_rule_are_applied(workspace: Workspace, made: TinyCompetition) -> None:
+    before = decoded(submit(workspace).csv)[1]
+    blank = next(row for row, mask in enumerate(before) if mask.any())
+    tile = workspace.data / f"test/images/{made.test_ids[blank]}.png"
+    put(tile, png(np.full((8, 8), 50, np.uint8)))
+    stored = workspace.ensembles / "quick/ensemble.json"
+    rule = Rule(RULE.level, RULE.min_area, ("blank-empty",))
+    write_json(stored, {**read_json(stored), "decision": {"rule": rule.as_json()}})
+    report = submit(workspace, overwrite=True)
+    after = decoded(report.csv)[1]
+    assert not after[blank].any()
+    others = np.arange(len(before)) != blank
+    assert np.array_equal(after[others], before[others])
+    assert report.rule == rule
+    assert submit(workspace, min_area=0, name="all").rule.steps == ("blank-empty",)
+
+
+def test_an_ensemble_of_an_earlier_version_is_made_again(workspace: Workspace) -> None:
+    stored = workspace.ensembles / "quick/ensemble.json"
+    write_json(stored, {**read_json(stored), "decision": {"level": 99, "min_area": 20}})
+    with pytest.raises(DataError, match=r"earlier version(.|\n)*next: salt ensemble quick --name"):
+        submit(workspace)
+
+
+@pytest.mark.parametrize(("threshold", "kind"), [(1.0, "empty"), (0.0, "full")])
+def test_a_submission_that_says_the_same_of_nearly_every_tile_is_warned_of(
+    workspace: Workspace, threshold: float, kind: str
+) -> None:
+    heard = Heard()
+    submit(workspace, listener=heard)
+    assert heard.warnings == []
+    if kind == "full":  # the slope begins with a row of 0
+        test = predictions.load(workspace.ensembles / "quick/test", memory_map=False)
+        salt = Predictions(test.ids, np.maximum(test.probabilities, 1))
+        predictions.save(workspace.ensembles / "quick/test", salt)
+    for _ in range(2):  # also of one that is there already
+        submit(workspace, threshold=threshold, min_area=0, name=kind, listener=heard)
+    told = rf"9 of 9 masks are {kind}; of the training masks \d+% are: look at the rule, at "
+    assert [bool(re.match(told, text)) for text in heard.warnings] == [True, True]
+
+
+def test_nearly_every_is_95_percent_unless_training_masks_are_so_too(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    competition = workspace.open(Listener())
+    folder = workspace.ensembles / "quick"
+
+    def warned(empty: int, masks: NDArray[np.bool_]) -> bool:
+        heard = Heard()
+        manifest = {"rows": 100, "empty_masks": empty, "full_masks": 0}
+        warn_of_masks(manifest, replace(competition, masks=masks), folder, heard)
+        return bool(heard.warnings)
+
+    salt = np.ones((100, 8, 8), dtype=bool)
+    rare = salt & (np.arange(100) < 3)[:, None, None]
+    assert (warned(94, salt), warned(95, salt), warned(95, rare)) == (False, True, False)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import DataError
 from kaggle_salt.report import grid
 
@@ -38,9 +39,11 @@ def tiles(count: int) -> Tiles:
     )
 
 
-def draw(path: Path, content: Tiles, **options: int) -> None:
+def draw(path: Path, content: Tiles, rule: Rule | None = None, columns: int = 6) -> None:
     images, truths, probabilities, scores, ids = content
-    grid.prediction_grid(images, truths, probabilities, scores, path, ids=ids, **options)
+    grid.prediction_grid(
+        images, truths, probabilities, scores, path, ids=ids, rule=rule or Rule(), columns=columns
+    )
 
 
 @pytest.fixture
@@ -115,15 +118,15 @@ def test_every_tile_has_its_id_and_its_score(tmp_path: Path, figures: list[Figur
 
 def test_outlines_follow_truth_and_decision(tmp_path: Path, figures: list[Figure]) -> None:
     draw(tmp_path / "grid.png", tiles(2))  # salt in both truth and prediction, then in neither
-    draw(tmp_path / "grid.png", tiles(2), level=230)  # nothing is predicted
-    draw(tmp_path / "grid.png", tiles(2), min_area=201)  # 200 pixels are too few
+    draw(tmp_path / "grid.png", tiles(2), Rule(230))  # nothing is predicted
+    draw(tmp_path / "grid.png", tiles(2), Rule(min_area=201))  # 200 pixels are too few
     assert [outlines(figure, 0) for figure in figures] == [[0, 0]] * 3
     assert [outlines(figure, 1) for figure in figures] == [[1, 0]] * 3
     assert [outlines(figure, 2) for figure in figures] == [[2, 0], [1, 0], [1, 0]]
 
 
 def test_full_prediction_has_no_outline(tmp_path: Path, figures: list[Figure]) -> None:
-    draw(tmp_path / "grid.png", tiles(2), level=0)
+    draw(tmp_path / "grid.png", tiles(2), Rule(0))
     assert outlines(figures[0], 2) == [1, 0]
 
 
