@@ -17,7 +17,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
-WORDS = {"errors", "runs", "predictions", "pseudo_labels", "config", "config_file", "presets"}
+WORDS = {
+    "errors", "runs", "predictions", "pseudo_labels", "presets",
+    "config", "config_readers", "config_faults", "config_file",
+}  # fmt: skip
 WINGS = {"learning", "ensembling"}
 BELOW_SHELL = {*WORDS, *WINGS, "competition", "synthetic", "report", "pipeline"}
 
@@ -28,7 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "predictions": {"errors", "runs"},
     "pseudo_labels": {"errors", "runs"},
     "config": {"errors", "runs"},
-    "config_file": {"errors", "config"},
+    "config_readers": {"config"},
+    "config_faults": {"errors", "config", "config_readers"},
+    "config_file": {"errors", "config", "config_readers", "config_faults"},
     "presets": {"errors"},
     "competition": WORDS,
     "synthetic": {*WORDS, "competition"},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kaggle_salt import predictions
+from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
 from kaggle_salt.errors import DataError, TrainingError
@@ -114,7 +115,7 @@ def train_fold(
     predictions.save(folder.oof, predictions.Predictions(oof_ids, oof, manifest))
     summary = FoldSummary(
         fold=folder.fold,
-        score=score(tiles.masks[rows], oof > 127),
+        score=score(tiles.masks[rows], oof > DEFAULT_LEVEL),
         tiles=len(rows),
         epochs=progress.epoch,
         seconds=round(progress.seconds, 1),

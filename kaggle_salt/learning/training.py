@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError
@@ -31,10 +32,10 @@ from kaggle_salt.learning.checkpoint import (
 )
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import to_levels
 from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
-from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.running_loss import RunningLoss
 from kaggle_salt.runs import FoldFolder, write_text
 
@@ -226,7 +227,9 @@ class FoldTraining:
         return rest + sum(other.epochs * (stage.shrink / other.shrink) ** 2 for other in later)
 
     def _stops_early(self, stage: StageConfig) -> bool:
-        return 0 < stage.early_stopping <= self.progress.bad_epochs
+        """Whether nothing has improved for long, and nothing kept would be lost by stopping."""
+        is_patient = 0 < stage.early_stopping <= self.progress.bad_epochs
+        return is_patient and stage.may_stop_after(self.progress.stage_epoch)
 
     def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
         """Network inputs of all training tiles as they are, in batches of nearly one size."""
@@ -253,8 +256,11 @@ def validate(
 ) -> tuple[float, float]:
     """Loss and competition score (threshold .5, no TTA) on the validation tiles.
 
+    A pixel is salt where the stored prediction would say so: see
+    :func:`kaggle_salt.learning.inference.to_levels`.
+
     Returns:
-        (mean loss over tiles, score in [0, 1]).
+        (mean loss over the tiles that the loss counts, score in [0, 1]).
     """
     network.eval()
     rows = tiles.validation_rows
@@ -264,6 +270,8 @@ def validate(
         inputs = framing.prepare(torch.from_numpy(tiles.images[batch]).to(compute.device))
         logits = framing.unframe(compute.forward(network, inputs))  # [B, 1, H, W]
         target = torch.from_numpy(tiles.masks[batch]).to(compute.device)[:, None]
-        losses.append(float(loss(Outputs(logits), target)) * len(batch))
-        predicted.append((logits[:, 0] > 0).cpu().numpy())
-    return sum(losses) / len(rows), score(tiles.masks[rows], np.concatenate(predicted))
+        losses.append(loss.of_tiles(logits, target).cpu().numpy())
+        predicted.append((to_levels(logits[:, 0].sigmoid()) > DEFAULT_LEVEL).cpu().numpy())
+    counted = np.concatenate(losses).astype(np.float64)
+    mean = float(counted.mean()) if len(counted) else 0.0
+    return mean, score(tiles.masks[rows], np.concatenate(predicted))

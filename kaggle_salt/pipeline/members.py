@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_run_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import choose_compute
@@ -127,7 +127,7 @@ def predict_fold(
     Returns:
         Memory-mapped predictions.
     """
-    config = load_config(run.config)
+    config = load_run_config(run.config)
     training = config.training
     return predict_test(
         config,

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, dump_config, load_config
+from kaggle_salt.config_file import differences, dump_config, load_run_config
+from kaggle_salt.config_readers import read_part
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
@@ -121,7 +122,7 @@ def _check_folders(
         )
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
-        changed = differences(load_config(run.config), config)
+        changed = differences(load_run_config(run.config), config)
         if changed:
             raise ConfigError(
                 f"run {run.name} exists with another configuration ({'; '.join(changed)})",
@@ -151,7 +152,7 @@ def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: C
         **hashes,
         "compute": str(compute),
         "versions": package_versions(),
-        "config": config.model_dump(mode="json"),
+        "config": read_part(config),
     }
     write_json(run.manifest, manifest)
 

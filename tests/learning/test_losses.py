@@ -14,13 +14,13 @@ from torch import Tensor
 
 from kaggle_salt.config import LossConfig
 from kaggle_salt.learning.losses import (
-    _jaccard_increments,
     binary_cross_entropy,
     dice_loss,
     focal_loss,
     lovasz_hinge,
     make_loss,
 )
+from kaggle_salt.learning.lovasz import _jaccard_increments
 from kaggle_salt.learning.outputs import Outputs
 from tests.learning.makers import random_masks
 
