@@ -14,8 +14,22 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from kaggle_salt.errors import ConfigError
+
 #: What NumPy, scikit-learn and torch all take, and leaves room for a fold's number in 64 bits.
 LARGEST_SEED = 2**32 - 1
+
+
+def refuse_seed(seed: int, next_step: str) -> None:
+    """Refuse a seed that some generator could not take.
+
+    Raises:
+        ConfigError: It is below 0 or above :data:`LARGEST_SEED`.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        expected = f"a whole number from 0 to {LARGEST_SEED}"
+        raise ConfigError(f"the seed {seed}", expected=expected, next_step=next_step)
+
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]

@@ -189,7 +189,10 @@ def _validate(origin: Origin) -> Config:
         return Config.model_validate(origin.data)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        raise config_error([invalid(problem, origin) for problem in problems]) from error
+        # to pydantic the list of stages is also too short where one of them is wrong
+        in_stages = any(one["loc"][:1] == ("stage",) and len(one["loc"]) > 1 for one in problems)
+        causes = [one for one in problems if not (in_stages and one["type"] == "too_short")]
+        raise config_error([invalid(problem, origin) for problem in causes]) from error
 
 
 def _valid_or_none(data: Mapping[str, Any]) -> Config | None:

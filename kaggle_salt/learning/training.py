@@ -228,8 +228,8 @@ class FoldTraining:
 
     def _stops_early(self, stage: StageConfig) -> bool:
         """Whether nothing has improved for long, and nothing kept would be lost by stopping."""
-        is_patient = 0 < stage.early_stopping <= self.progress.bad_epochs
-        return is_patient and stage.may_stop_after(self.progress.stage_epoch)
+        stalled = 0 < stage.early_stopping <= self.progress.bad_epochs
+        return stalled and stage.may_stop_after(self.progress.stage_epoch)
 
     def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
         """Network inputs of all training tiles as they are, in batches of nearly one size."""

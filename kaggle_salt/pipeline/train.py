@@ -66,7 +66,8 @@ def train(
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     if to_train:
         fresh = overwrite or not all(run.fold(n).checkpoint.exists() for n in to_train)
-        check_trainable(config, data.competition.tile_shape, pretrained=fresh)
+        fewest = min(data.tiles_to_train_on(n) for n in to_train)
+        check_trainable(config, data.competition.tile_shape, pretrained=fresh, tiles=fewest)
     if overwrite:
         for number in data.folds:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
