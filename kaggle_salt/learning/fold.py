@@ -176,7 +176,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
         raise DataError(
             f"{folder.summary} is not a fold's summary: {error}",
             expected="the file that salt train wrote",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {folder.train_anew}",
         ) from error
 
 
@@ -193,7 +193,7 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
         raise TrainingError(
             f"{files[0]} is gone or has changed since the fold was trained",
             expected="the weights whose hash stands in fold.json",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {folder.train_anew}",
         )
     return _read_networks(config, folder, compute)
 

@@ -100,7 +100,9 @@ class FoldTraining:
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
-            checkpoint = load_checkpoint(self.folder.checkpoint, self.compute.device)
+            checkpoint = load_checkpoint(
+                self.folder.checkpoint, self.compute.device, anew=self.folder.train_anew
+            )
             self.progress = checkpoint.restore(self.network)
         for number in range(self.progress.stage, len(self.config.stage)):
             self._train_stage(self.config.stage[number], checkpoint)
@@ -178,11 +180,15 @@ class FoldTraining:
         if math.isfinite(loss):
             return
         key, epoch = f"stage.{stage.name}.optimizer", self.progress.stage_epoch + 1
+        calmer = f"--set {key}.lr={stage.optimizer.lr / 4:g}"
+        if not stage.optimizer.normalized:
+            calmer += f" --set {key}.clip=1.0"
+        config, run = self.folder.path.with_name("config.toml"), f"{self.folder.run}-calmer"
         raise TrainingError(
             f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"--overwrite --set {key}.lr={stage.optimizer.lr / 4:g} "
-            f"--set {key}.clip=1.0, or --set training.precision=float32",
+            next_step=f"salt train --config {config} --run {run} --fold {self.folder.fold} "
+            f"{calmer}, or with --set training.precision=float32",
         )
 
     def _end_epoch(

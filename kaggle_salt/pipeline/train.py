@@ -128,7 +128,8 @@ def _check_folders(
             raise ConfigError(
                 f"run {run.name} exists with another configuration ({'; '.join(changed)})",
                 expected="one configuration for all folds of a run",
-                next_step="--run NEW_NAME for a new run, or --fold all --overwrite to replace it",
+                next_step="--run NEW_NAME for a new run, or with the configuration it has: "
+                f"salt train --run {run.name}",
             )
     if run.manifest.exists() and others:
         _refuse_other_data(run, data.hashes)
@@ -137,7 +138,8 @@ def _check_folders(
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step="--resume to go on with it, or --overwrite to start anew",
+            next_step=f"to go on with it: salt train --run {run.name} --fold {halves[0]} --resume; "
+            f"to start anew: {run.fold(halves[0]).train_anew}",
         )
 
 
