@@ -13,7 +13,7 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_run_config
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import final_framing, load_networks
 from kaggle_salt.learning.inference import predict
@@ -73,7 +73,7 @@ def bf16_score(setting: Setting) -> Measurement:
     The finished folds of ``--run`` predict their validation tiles in both. Target: 0.001.
     """
     member, tiles = _member(setting), setting.competition
-    config = load_config(member.run.config)
+    config = load_run_config(member.run.config)
     row_of = {tile: row for row, tile in enumerate(tiles.ids)}
     parts = []
     for fold in member.folds:

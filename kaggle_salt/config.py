@@ -3,7 +3,8 @@
 A configuration has the tables ``[input]``, ``[model]``, ``[augment]``, ``[training]``,
 ``[pseudo]`` and ``[inference]``, and ``[[stage]]`` blocks that are trained in order. Every key
 has a default except a stage's ``name`` and ``epochs``.
-:mod:`kaggle_salt.config_file` reads it from TOML.
+:mod:`kaggle_salt.config_file` reads it from TOML; :mod:`kaggle_salt.config_readers` says of each
+key under which choices anything reads it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,24 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kaggle_salt.errors import ConfigError
+
+#: What NumPy, scikit-learn and torch all take, and leaves room for a fold's number in 64 bits.
+LARGEST_SEED = 2**32 - 1
+
+
+def refuse_seed(seed: int, next_step: str) -> None:
+    """Refuse a seed that some generator could not take.
+
+    Raises:
+        ConfigError: It is below 0 or above :data:`LARGEST_SEED`.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        expected = f"a whole number from 0 to {LARGEST_SEED}"
+        raise ConfigError(f"the seed {seed}", expected=expected, next_step=next_step)
+
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -20,7 +39,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Table(BaseModel):
     """A table of the preset: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _broken_rule(found: str, expected: str) -> PydanticCustomError:
+    """Values that are each possible, but not together; in our words."""
+    context = {"found": found, "expected": expected}
+    return PydanticCustomError("rule", "{found}; expected {expected}", context)
 
 
 class InputConfig(Table):
@@ -56,7 +81,7 @@ class AugmentConfig(Table):
 class TrainingConfig(Table):
     """What holds for all stages."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     batch_size: PositiveInt = 32
     precision: Literal["auto", "float32", "bf16"] = "auto"  #: auto: bf16 where it is native
     channels_last: bool = True
@@ -135,20 +160,55 @@ class StageConfig(Table):
     average_over: Literal["epochs", "cycles"] = "epochs"  #: what SWA averages the ends of
     ema_decay: Share = 0.998  #: what a step leaves of the moving average before it
     monitor: Literal["score", "loss"] = "score"  #: validation figure for best, plateau, stopping
-    early_stopping: int = Field(default=0, ge=0)  #: epochs without improvement; 0: never stop
+    #: epochs without improvement; 0: never stop. What keeps the ends of cycles stops at one
+    early_stopping: int = Field(default=0, ge=0)
 
     @property
     def cycle(self) -> int:
         """Epochs of one cycle of the schedule; the whole stage where it never restarts."""
         return self.schedule.cycle if self.schedule.name == "cosine-restarts" else self.epochs
 
+    @property
+    def keeps_cycles(self) -> bool:
+        """Whether only weights at the ends of cycles are kept; those between them are lost."""
+        over_cycles = self.keep == "average" and self.average_over == "cycles"
+        return over_cycles or self.keep == "snapshots"
+
+    def may_stop_after(self, epochs: int) -> bool:
+        """Whether the stage can end early after so many epochs without losing what they gave."""
+        return not self.keeps_cycles or epochs % self.cycle == 0
+
     @model_validator(mode="after")
-    def _restarts_fit(self) -> StageConfig:
-        if self.cycle > self.epochs:
-            raise ValueError(
-                f"a cycle of {self.cycle} epochs is longer than the stage ({self.epochs})"
+    def _cycles_fit(self) -> StageConfig:
+        cycle, epochs = self.cycle, self.epochs
+        if cycle > epochs:
+            raise _broken_rule(
+                f"a cycle of {cycle} epochs is longer than the stage ({epochs})",
+                f"schedule.cycle from 1 to {epochs}, or more epochs",
             )
+        if self.keeps_cycles and epochs % cycle:
+            whole = epochs // cycle * cycle
+            raise _broken_rule(
+                f"{epochs} epochs are {epochs // cycle} cycles of {cycle} and {epochs % cycle} "
+                "more, whose weights would be thrown away",
+                f"whole cycles: epochs = {whole} or {whole + cycle}",
+            )
+        if cycle == epochs:
+            self._refuse_a_lone_cycle()
         return self
+
+    def _refuse_a_lone_cycle(self) -> None:
+        restarts = 'schedule.name = "cosine-restarts" with a schedule.cycle of half the epochs'
+        if self.keep == "average" and self.keeps_cycles:
+            raise _broken_rule(
+                "an average over the ends of cycles has only one to take, that of the stage",
+                f'{restarts} or less, or average_over = "epochs"',
+            )
+        if self.keeps_cycles and self.early_stopping:
+            raise _broken_rule(
+                "early_stopping waits for the end of a cycle, and the only one ends with the stage",
+                f"{restarts} or less, or early_stopping = 0",
+            )
 
 
 class Config(Table):
@@ -167,8 +227,13 @@ class Config(Table):
     def _stages_follow(self) -> Config:
         names = [stage.name for stage in self.stage]
         if len(set(names)) < len(names):
-            raise ValueError(f"stage names must differ, found {', '.join(names)}")
+            raise _broken_rule(
+                f"stage names must differ, found {', '.join(names)}", "another name for each stage"
+            )
         early = [stage.name for stage in self.stage[:-1] if stage.keep == "snapshots"]
         if early:
-            raise ValueError(f"only the last stage can keep snapshots, found {early[0]}")
+            raise _broken_rule(
+                f"only the last stage can keep snapshots, found {early[0]}",
+                f"stage.{early[0]}.keep = last, best, average or ema",
+            )
         return self

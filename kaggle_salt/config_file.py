@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
-import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from kaggle_salt.config import Config
+from kaggle_salt.config_faults import Fault, Origin, config_error, idle, invalid, shortened
+from kaggle_salt.config_readers import KeyPath, is_given, read_part, unread
 from kaggle_salt.errors import ConfigError, nearest
+
+#: Levels of tables and lists that a configuration may have.
+DEEPEST = 16
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a preset or a run's ``config.toml`` and apply ``--set`` overrides.
+    """Read a preset, or a configuration of one's own, and apply ``--set`` overrides.
+
+    A key that is written down and that nothing reads is refused: see
+    :mod:`kaggle_salt.config_readers`. One that something reads until an override chooses
+    otherwise is passed over.
 
     Args:
         path: TOML file.
@@ -26,32 +34,61 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             means every stage. Values are TOML, and a bare word is taken as a string.
 
     Raises:
-        ConfigError: Missing or malformed file, unknown key, or a value of the wrong kind.
+        ConfigError: Missing or malformed file, unknown key, a value of the wrong kind, or a key
+            that does nothing. All faults are named.
     """
+    data = _read(path)
+    origin = _apply_all(data, overrides, str(path))
+    config = _validate(origin)
+    alone = config if not overrides else _valid_or_none(data)
+    _refuse_idle(config, alone or config, origin)
+    return config
+
+
+def load_run_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a run's own ``config.toml``, and apply ``--set`` overrides.
+
+    What a run was trained with is a fact: keys in the file that nothing reads are passed over.
+
+    Args:
+        path: The file that ``salt train`` wrote.
+        overrides: See :func:`load_config`.
+
+    Raises:
+        ConfigError: See :func:`load_config`.
+    """
+    origin = _apply_all(_read(path), overrides, str(path))
+    config = _validate(origin)
+    _refuse_idle(config, None, origin)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    step = f"correct {path}, or take a --preset"
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+        if _is_deeper(data, DEEPEST):
+            raise ValueError(f"more than {DEEPEST} levels of tables and lists")
+        return data
     except OSError as error:
-        raise _fault(f"{path} cannot be read: {error.strerror}", "a TOML file") from error
-    except ValueError as error:  # not TOML, or not even UTF-8
-        raise _fault(f"{path} is not valid TOML: {error}", "TOML as in the presets") from error
-    for override in overrides:
-        _apply(data, override)
-    return _validate(data, str(path))
-
-
-def _fault(found: str, expected: str) -> ConfigError:
-    next_step = "correct the file, the --set KEY=VALUE, or take a --preset"
-    return ConfigError(found, expected=expected, next_step=next_step)
+        found = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(found, expected="a TOML file", next_step=step) from error
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or tables without end
+        found = f"{path} is not valid TOML: {error}"
+        raise ConfigError(found, expected="TOML as in the presets", next_step=step) from error
 
 
 def dump_config(config: Config) -> str:
-    """The configuration as TOML, every key written out."""
-    return tomli_w.dumps(config.model_dump(mode="json"))
+    """The configuration as TOML: every key that something reads, written out."""
+    return tomli_w.dumps(read_part(config))
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Dotted keys whose values differ, as ``key: old -> new``; the description does not count."""
-    old_flat, new_flat = _flatten(old.model_dump()), _flatten(new.model_dump())
+    """Dotted keys whose values differ, as ``key: old -> new``.
+
+    The description does not count, nor does a key that nothing reads.
+    """
+    old_flat, new_flat = _flatten(read_part(old)), _flatten(read_part(new))
     keys = sorted((old_flat.keys() | new_flat.keys()) - {"description"})
     return [
         f"{key}: {old_flat.get(key, '-')} -> {new_flat.get(key, '-')}"
@@ -63,7 +100,7 @@ def differences(old: Config, new: Config) -> list[str]:
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         items = [(str(key), child) for key, child in value.items()]
-    elif isinstance(value, tuple) and value and isinstance(value[0], dict):
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
         names = [child["name"] for child in value]
         items = [*zip(names, value, strict=True), ("order", ", ".join(names))]
     else:
@@ -74,72 +111,120 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
-    """Write one ``KEY=VALUE`` into the nested tables of ``data``."""
+def _apply_all(data: dict[str, Any], overrides: Sequence[str], source: str) -> Origin:
+    """The data with all overrides written in, and who wrote what; ``data`` stays as it is."""
+    merged = copy.deepcopy(data)
+    settings: dict[KeyPath, str] = {}
+    for override in overrides:
+        settings |= dict.fromkeys(_apply(merged, override), override)
+    return Origin(source, data, merged, settings)
+
+
+def _apply(data: dict[str, Any], override: str) -> list[KeyPath]:
+    """Write one ``KEY=VALUE`` into the nested tables of ``data``; the places it was written to."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise _fault(f"--set {override} has no value", "KEY=VALUE, as in stage.bce.epochs=3")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    path = key.strip().split(".")
-    tables: list[dict[str, Any]] = [data]
+        raise _not_a_setting(override, "it has no value", "KEY=VALUE, as in stage.bce.epochs=3")
+    value, path = _parse(text), key.strip().split(".")
+    if len(path) > DEEPEST or _is_deeper(value, DEEPEST):
+        expected = f"at most {DEEPEST} levels"
+        raise _not_a_setting(override, "it is nested too deeply", expected)
+    tables: dict[KeyPath, dict[str, Any]] = {(): data}
     if path[0] == "stage" and len(path) > 2:
-        tables, path = _stages(data, path[1]), path[2:]
-    for table in tables:
+        tables, path = _stages(data, path[1], override), path[2:]
+    places = []
+    for place, table in tables.items():
         for part in path[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise _fault(f"--set {key}: '{part}' is a value, not a table", "a key in a table")
-        table[path[-1]] = value
+                expected = "stage.NAME.KEY=VALUE" if part == "stage" else "a key in a table"
+                raise _not_a_setting(override, f"'{part}' is a value, not a table", expected)
+        table[path[-1]] = copy.deepcopy(value)
+        places.append((*place, *path))
+    return places
 
 
-def _stages(data: dict[str, Any], which: str) -> list[dict[str, Any]]:
-    stages: list[dict[str, Any]] = data.get("stage", [])
+def _parse(text: str) -> Any:
+    """A TOML value; what is none is taken as a string."""
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # a number of 5000 digits is no TOMLDecodeError
+        return text.strip()
+    return read["value"] if len(read) == 1 else text.strip()
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether tables and lists are nested in more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)
+
+
+def _stages(data: Mapping[str, Any], which: str, override: str) -> dict[KeyPath, dict[str, Any]]:
+    """The stages that an override means, by their places."""
+    stages = data.get("stage", [])
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        raise _fault("'stage' is not a list of tables", "[[stage]] blocks")
+        raise _not_a_setting(override, "'stage' is not a list of tables", "[[stage]] blocks")
     names = [str(stage.get("name")) for stage in stages]
     if which == "*":
-        return stages
-    if which in names:
-        return [stages[names.index(which)]]
-    if which.isdecimal() and int(which) < len(stages):
-        return [stages[int(which)]]
-    raise _fault(f"there is no stage '{which}'", nearest(which, [*names, "*"]))
+        chosen = list(range(len(stages)))
+    elif which in names:
+        chosen = [names.index(which)]
+    elif which.isdecimal() and int(which) < len(stages):
+        chosen = [int(which)]
+    else:
+        found = f"there is no stage '{which}'"
+        raise _not_a_setting(override, found, nearest(which, [*names, "*"]))
+    return {("stage", number): stages[number] for number in chosen}
 
 
-def _validate(data: dict[str, Any], source: str) -> Config:
+def _not_a_setting(override: str, found: str, expected: str) -> ConfigError:
+    step = "write it as --set KEY=VALUE, or leave it out"
+    return ConfigError(f"--set {shortened(override)}: {found}", expected=expected, next_step=step)
+
+
+def _validate(origin: Origin) -> Config:
+    try:
+        return Config.model_validate(origin.data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        # to pydantic the list of stages is also too short where one of them is wrong
+        in_stages = any(one["loc"][:1] == ("stage",) and len(one["loc"]) > 1 for one in problems)
+        causes = [one for one in problems if not (in_stages and one["type"] == "too_short")]
+        raise config_error([invalid(problem, origin) for problem in causes]) from error
+
+
+def _valid_or_none(data: Mapping[str, Any]) -> Config | None:
+    """What the file says without the overrides; None where it needs them to be valid."""
     try:
         return Config.model_validate(data)
-    except ValidationError as error:
-        lines = [_describe(problem) for problem in error.errors()]
-        found, expected = ("; ".join(texts) for texts in zip(*lines, strict=True))
-        raise _fault(f"{source}: {found}", expected) from error
+    except ValidationError:
+        return None
 
 
-def _describe(problem: ErrorDetails) -> tuple[str, str]:
-    """One pydantic problem as (what is wrong, what would be right)."""
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{key}'", nearest(location[-1], _known_keys(location[:-1]))
-    if problem["type"] == "missing":
-        return f"'{key}' is missing", f"a value for '{key}'"
-    if problem["type"] == "literal_error":
-        choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key} = {problem['input']!r}", nearest(str(problem["input"]), choices)
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {problem['input']!r}" if key else message, message
+def _refuse_idle(config: Config, alone: Config | None, origin: Origin) -> None:
+    """Refuse what was written and nothing reads.
 
-
-def _known_keys(location: Sequence[str]) -> list[str]:
-    """Keys of the table at ``location`` (list positions are passed over)."""
-    model: type[BaseModel] = Config
-    for part in location:
-        if part.isdigit():
+    Args:
+        config: The configuration, the overrides applied.
+        alone: That of the file alone. A key of the file is refused if nothing reads it there
+            either; all of them are passed over where there is none.
+        origin: Who wrote what.
+    """
+    never = {path for path, _ in unread(alone)} if alone else set()
+    idle_places = dict(unread(config))
+    # of an override for all stages it is enough that one reads it
+    passed = {text for place, text in origin.settings.items() if place not in idle_places}
+    faults: list[Fault] = []
+    for path, reader in idle_places.items():
+        setting = origin.setting_of(path)
+        if not is_given(config, path) or (setting is None and path not in never):
             continue
-        annotation = model.model_fields[part].annotation
-        inner = [a for a in typing.get_args(annotation) if a is not Ellipsis]
-        model = inner[0] if inner else typing.cast("type[BaseModel]", annotation)
-    return list(model.model_fields)
+        if path in origin.settings:
+            if setting in passed:
+                continue
+            passed.add(str(setting))  # named once, not for every stage
+        faults.append(idle(path, reader, config, origin))
+    if faults:
+        raise config_error(faults)

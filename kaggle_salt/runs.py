@@ -70,6 +70,16 @@ class FoldFolder:
         return self.path / "test"
 
     @property
+    def run(self) -> str:
+        """Name of the run that the fold belongs to."""
+        return self.path.parent.name
+
+    @property
+    def train_anew(self) -> str:
+        """The command that throws this fold away, and nothing else, and trains it again."""
+        return f"salt train --run {self.run} --fold {self.fold} --overwrite"
+
+    @property
     def learning_curve(self) -> Path:
         return self.path / "learning-curve.png"
 

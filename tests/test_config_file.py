@@ -74,10 +74,10 @@ UNKNOWN = [
     ("training.batchsize=3", "training.batchsize", "batch_size"),
     ("pseudo.flie=x", "pseudo.flie", "file"),
     ("inference.tat=flip", "inference.tat", "tta"),
-    ("stage.0.epoch=3", "stage.0.epoch", "epochs"),
-    ("stage.lovasz.loss.nmae=bce", "stage.1.loss.nmae", "name"),
-    ("stage.bce.optimizer.momentun=0", "stage.0.optimizer.momentun", "momentum"),
-    ("stage.bce.schedule.patienc=1", "stage.0.schedule.patienc", "patience"),
+    ("stage.0.epoch=3", "stage.bce.epoch", "epochs"),
+    ("stage.lovasz.loss.nmae=bce", "stage.lovasz.loss.nmae", "name"),
+    ("stage.bce.optimizer.momentun=0", "stage.bce.optimizer.momentun", "momentum"),
+    ("stage.bce.schedule.patienc=1", "stage.bce.schedule.patienc", "patience"),
 ]
 
 
@@ -85,7 +85,8 @@ UNKNOWN = [
 def test_an_unknown_key_is_refused_at_every_level(
     override: str, key: str, meant: str, path: Path
 ) -> None:
-    expected = rf"unknown key '{re.escape(key)}'\nexpected: did you mean '{meant}'\?"
+    told = rf"--set {re.escape(override)}: unknown key '{re.escape(key)}'\n"
+    expected = rf"{told}expected: did you mean '{meant}'\?\nnext: --set {re.escape(key)}=VALUE"
     with pytest.raises(ConfigError, match=expected):
         load_config(path, [override])
 
@@ -96,60 +97,145 @@ def test_unknown_keys_are_tried_in_every_table() -> None:
     assert len(UNKNOWN) == len(tables)
 
 
+WHOLE = "a whole number of 1 or more"
+SHARE = "a number of 0 or more and below 1"
 WRONG = [
-    ("input.size=0", "input.size = 0", "greater than or equal to 1"),
-    ("input.size=big", "input.size = 'big'", "valid integer"),
-    ("input.framing=padd", "input.framing = 'padd'", "did you mean 'pad'"),
+    ("input.size=0", "input.size = 0", WHOLE),
+    ("input.size=big", 'input.size = "big"', WHOLE),
+    ("input.size=2.5", "input.size = 2.5", WHOLE),
+    ("input.size=[1, 2]", "input.size = [ 1, 2, ]", WHOLE),
+    ("input.size={a=1}", "input.size = a table", WHOLE),
+    ("input.size=2020-01-01", "input.size = 2020-01-01", WHOLE),
+    ("input.size=", 'input.size = ""', WHOLE),
+    ("input.framing=padd", 'input.framing = "padd"', "did you mean 'pad'"),
     ("input.channels=3", "input.channels = 3", "one of grey, grey+depth, grey3"),
-    ("input.channels=gray", "input.channels = 'gray'", "did you mean 'grey'"),
-    ("training.precision=bf61", "training.precision = 'bf61'", "did you mean 'bf16'"),
-    ("training.batch_size=-1", "training.batch_size = -1", "greater than or equal to 1"),
-    ("training.workers=-2", "training.workers = -2", "greater than or equal to -1"),
-    ("training.seed=-1", "training.seed = -1", "greater than or equal to 0"),
-    ("training.channels_last=maybe", "training.channels_last = 'maybe'", "valid boolean"),
-    ("pseudo.share=1.0", "pseudo.share = 1.0", "less than 1"),
-    ("inference.tta=flips", "inference.tta = 'flips'", "did you mean 'flip'"),
-    ("stage.bce.epochs=0", "stage.0.epochs = 0", "greater than or equal to 1"),
-    ("stage.bce.keep=bets", "stage.0.keep = 'bets'", "did you mean 'best'"),
-    ("stage.bce.tiles=mask", "stage.0.tiles = 'mask'", "did you mean 'masks'"),
-    ("stage.bce.ema_decay=1", "stage.0.ema_decay = 1", "less than 1"),
-    ("stage.bce.monitor=iou", "stage.0.monitor = 'iou'", "one of loss, score"),
-    ("stage.bce.loss.name=lovas", "stage.0.loss.name = 'lovas'", "did you mean 'lovasz'"),
-    ("stage.bce.optimizer.lr=0", "stage.0.optimizer.lr = 0", "greater than 0"),
-    ("stage.bce.optimizer.name=adamm", "stage.0.optimizer.name = 'adamm'", "'adam"),
-    ("stage.bce.optimizer.momentum=1", "stage.0.optimizer.momentum = 1", "less than 1"),
-    ("stage.bce.loss.gamma=-1", "stage.0.loss.gamma = -1", "greater than or equal to 0"),
-    ("stage.bce.loss.side_weight=-1", "stage.0.loss.side_weight = -1", "or equal to 0"),
-    ("stage.bce.schedule.name=one-cycle", "stage.0.schedule.name = 'one-cycle'", "one of"),
-    ("stage.bce.schedule.power=0", "stage.0.schedule.power = 0", "greater than 0"),
-    ("stage.bce.schedule.factor=1", "stage.0.schedule.factor = 1", "less than 1"),
-    ("stage.bce.schedule.floor=2", "stage.0.schedule.floor = 2", "less than or equal to 1"),
-    ("input=3", "input = 3", "valid dictionary"),
+    ("input.channels=gray", 'input.channels = "gray"', "did you mean 'grey'"),
+    ("training.precision=bf61", 'training.precision = "bf61"', "did you mean 'bf16'"),
+    ("training.batch_size=-1", "training.batch_size = -1", WHOLE),
+    ("training.workers=-2", "training.workers = -2", "a whole number of -1 or more"),
+    ("training.seed=-1", "training.seed = -1", "a whole number from 0 to 4294967295"),
+    ("training.seed=4294967296", "training.seed = 4294967296", "from 0 to 4294967295"),
+    (f"training.seed={10**30}", f"training.seed = {10**30}", "from 0 to 4294967295"),
+    ("training.channels_last=maybe", 'training.channels_last = "maybe"', "true or false"),
+    ("pseudo.share=1.0", "pseudo.share = 1.0", SHARE),
+    ("pseudo.file=3", "pseudo.file = 3", "a text"),
+    ("inference.tta=flips", 'inference.tta = "flips"', "did you mean 'flip'"),
+    ("stage.bce.epochs=0", "stage.bce.epochs = 0", WHOLE),
+    ("stage.bce.keep=bets", 'stage.bce.keep = "bets"', "did you mean 'best'"),
+    ("stage.bce.tiles=mask", 'stage.bce.tiles = "mask"', "did you mean 'masks'"),
+    ("stage.bce.ema_decay=1", "stage.bce.ema_decay = 1", SHARE),
+    ("stage.bce.monitor=iou", 'stage.bce.monitor = "iou"', "one of loss, score"),
+    ("stage.bce.loss.name=lovas", 'stage.bce.loss.name = "lovas"', "did you mean 'lovasz'"),
+    ("stage.bce.optimizer.lr=0", "stage.bce.optimizer.lr = 0", "a number above 0"),
+    ("stage.bce.optimizer.lr=inf", "stage.bce.optimizer.lr = inf", "a number above 0"),
+    ("stage.bce.optimizer.lr=nan", "stage.bce.optimizer.lr = nan", "a number above 0"),
+    ("stage.bce.optimizer.name=adamm", 'stage.bce.optimizer.name = "adamm"', "'adam"),
+    ("stage.bce.optimizer.momentum=1", "stage.bce.optimizer.momentum = 1", SHARE),
+    ("stage.bce.loss.gamma=-1", "stage.bce.loss.gamma = -1", "a number of 0 or more"),
+    ("stage.bce.loss.side_weight=-1", "stage.bce.loss.side_weight = -1", "of 0 or more"),
+    ("stage.bce.schedule.name=one-cycle", 'stage.bce.schedule.name = "one-cycle"', "one of"),
+    ("stage.bce.schedule.power=0", "stage.bce.schedule.power = 0", "a number above 0"),
+    ("stage.bce.schedule.factor=1", "factor = 1", "a number above 0 and below 1"),
+    ("stage.bce.schedule.floor=2", "stage.bce.schedule.floor = 2", "a number from 0 to 1"),
+    ("stage.bce.schedule=3", "stage.bce.schedule = 3", "stage.bce.schedule: a table"),
+    ("model.options=3", "model.options = 3", "a table, as in { scse = true }"),
+    ("input=3", "input = 3", "input: a table"),
+    ("stage=3", "stage = 3", "one [[stage]] block or more"),
+    ("stage=[]", "stage = []", "one [[stage]] block or more"),
+    ("stage=[3]", "stage.0 = 3", "stage.0: a table with name and epochs"),
 ]
+
+#: How pydantic says things, and Python.
+FOREIGN = re.compile(
+    r"[Ii]nput should|valid (integer|string)|type=|pydantic|datetime|<class|\bNone\b"
+)
 
 
 @pytest.mark.parametrize(("override", "found", "meant"), WRONG)
 def test_a_wrong_value_is_refused(override: str, found: str, meant: str, path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"{re.escape(found)}(.|\n)*{re.escape(meant)}"):
+    told = rf"--set {re.escape(override)}: .*{re.escape(found)}.*\nexpected: .*{re.escape(meant)}"
+    with pytest.raises(ConfigError, match=rf"{told}.*\nnext: --set ") as caught:
         load_config(path, [override])
+    assert not FOREIGN.search(str(caught.value))
+
+
+STAGE = "[[stage]]\nname = 'a'\nepochs = 1\n"
+IN_FILE = [
+    (
+        f"[input]\nsize = 0\n{STAGE}",
+        r"own\.toml, \[input\]: input\.size = 0\n.*\nnext: correct size under \[input\] in .*toml",
+    ),
+    (f"[inptu]\nsize = 0\n{STAGE}", r"own\.toml: unknown key 'inptu'\n.*\nnext: correct inptu in"),
+    (f"[model]\nencodr = 1\n{STAGE}", r"own\.toml, \[model\]: unknown key 'model\.encodr'"),
+    (
+        f"{STAGE}loss = {{ name = 'bec' }}",
+        r"own\.toml, \[stage\.loss\] of stage 'a': stage\.a\.loss\.name = \"bec\"",
+    ),
+    (
+        f"{STAGE}[[stage]]\nname = 'a.b'\nepochs = 0",  # --set could not take such a name
+        r"own\.toml, \[\[stage\]\] '1': stage\.1\.epochs = 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), IN_FILE)
+def test_what_the_file_says_is_blamed_on_its_table(text: str, told: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        load_config(path, ["input.border=edge"])
 
 
 def test_all_faults_are_named_at_once(path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"input\.size = 0; unknown key 'model\.encodr'"):
+    path.write_text(TEXT + "[augment]\npipeline = 3\n", encoding="utf-8")
+    parts = (
+        "--set input.size=0: input.size = 0",
+        "--set model.encodr=x: unknown key 'model.encodr'",
+        "own.toml, [augment]: augment.pipeline = 3",
+        "input.size: a whole number of 1 or more",
+        "did you mean 'encoder'?",
+        "augment.pipeline: a text",
+        "correct pipeline under [augment] in ",
+    )
+    with pytest.raises(ConfigError, match="unknown key") as caught:
         load_config(path, ["input.size=0", "model.encodr=x"])
+    for part in parts:
+        assert part in str(caught.value)
 
 
 def test_faults_between_keys_are_told_as_well(path: Path) -> None:
-    with pytest.raises(ConfigError, match="stage names must differ, found bce, bce"):
+    told = r"own\.toml with --set stage\.1\.name=bce: stage names must differ, found bce, bce\n"
+    with pytest.raises(ConfigError, match=rf"{told}(.|\n)*next: change --set stage\.1\.name=bce"):
         load_config(path, ["stage.1.name=bce"])
+    path.write_text(TEXT.replace("lovasz", "bce"), encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"own\.toml: stage names(.|\n)*next: correct .*own\.toml"
+    ):
+        load_config(path, ["input.size=96"])
+
+
+@pytest.mark.parametrize("depth", [17, 400, 100_000])
+def test_nothing_is_nested_without_end(depth: int, path: Path) -> None:
+    lists = "[" * depth + "]" * depth
+    overrides = [f"model.options.x={lists}", f"model.options{'.x' * depth}=1"]
+    for override in overrides:
+        with pytest.raises(ConfigError, match=r"--set model\.options(.|\n)*(deep|a table)"):
+            load_config(path, [override, "model.options=3"])
+    path.write_text(f"x = {lists}\n{TEXT}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"own\.toml is not valid TOML"):
+        load_config(path)
+
+
+def test_a_value_cannot_smuggle_in_another_key(path: Path) -> None:
+    with pytest.raises(ConfigError, match="a whole number"):
+        load_config(path, ["input.size=64\nframing = 'resize'"])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "'stage' is missing"),
-        ("stage = []", "at least 1 item"),
-        ('[[stage]]\nname = "a"', r"'stage\.0\.epochs' is missing"),
+        ("stage = []", r"stage = \[\]\nexpected: stage: one \[\[stage\]\] block or more"),
+        ('[[stage]]\nname = "a"', r"\[\[stage\]\] 'a': 'stage\.a\.epochs' is missing"),
         ("[[stage]]\nepochs = 1", r"'stage\.0\.name' is missing"),
         ("[stage]\nepochs = 1", "stage"),
     ],
@@ -209,7 +295,7 @@ def test_the_last_one_wins(path: Path) -> None:
 
 @pytest.mark.parametrize("override", ["input.size", "=3", "", " =3"])
 def test_a_key_without_value_is_refused(override: str, path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"--set {override} has no value(.|\n)*KEY=VALUE"):
+    with pytest.raises(ConfigError, match=rf"--set {override}: it has no value(.|\n)*KEY=VALUE"):
         load_config(path, [override])
 
 

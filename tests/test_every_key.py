@@ -5,9 +5,11 @@ The keys are read from the models themselves, so that a new one without a case f
 
 from __future__ import annotations
 
+import re
+import tomllib
 import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +17,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
+import tomli_w
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.config_file import differences, dump_config, load_config, load_run_config
+from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unread
+from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning import training
 from kaggle_salt.learning.batches import TrainingTiles
@@ -29,7 +34,7 @@ from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict
 from kaggle_salt.learning.losses import make_loss
-from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.networks import WHOLE, build
 from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.training import FoldTraining
@@ -37,6 +42,7 @@ from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.preset_check import check_preset
 from kaggle_salt.pipeline.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.presets import preset_names, preset_path
 from kaggle_salt.pseudo_labels import (
     Confidence,
     MadeOf,
@@ -82,11 +88,13 @@ class Case:
             key's value without them.
         effect: What is looked at; gets the configuration and an empty folder.
         given: Further settings, under which the key matters.
+        along: Those that come with a value.
     """
 
     values: tuple[str, ...]
     effect: Effect
     given: tuple[str, ...] = ()
+    along: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def bits(state: dict[str, Tensor]) -> dict[str, bytes]:
@@ -237,6 +245,7 @@ def fold_hash(config: Config, folder: Path) -> object:
     return summary.weights_hash
 
 
+HEADS = ("model.architecture=unet", "model.options={deep_supervision=true, empty_head=true}")
 LOVASZ = ("stage.first.loss.name=lovasz",)
 ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
 RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
@@ -263,7 +272,7 @@ CASES = {
     "training.compile": Case(("true",), compiles),
     "training.workers": Case(("1",), worker_count),
     "pseudo.file": Case(("labels.csv",), fold_hash),
-    "pseudo.share": Case(("0.25", "0.75"), weights),
+    "pseudo.share": Case(("0.25", "0.75"), weights, ("pseudo.file=labels.csv",)),
     "inference.tta": Case(("none",), probabilities),
     "inference.batch_size": Case(("5",), probabilities),
     "stage.name": Case(("other",), history),
@@ -274,9 +283,9 @@ CASES = {
     "stage.loss.symmetric": Case(("false",), loss_value, LOVASZ),
     "stage.loss.ignore_empty": Case(("true",), loss_value),
     "stage.loss.gamma": Case(("1.0",), loss_value, ("stage.first.loss.name=focal",)),
-    "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value),
-    "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value),
-    "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value),
+    "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value, HEADS),
+    "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
+    "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.optimizer.name": Case(
         ("adam", "adamw"), weights, ("stage.first.optimizer.weight_decay=0.1",)
     ),
@@ -288,10 +297,13 @@ CASES = {
     "stage.schedule.name": Case(
         ("cosine", "cosine-restarts", "poly", "plateau"),
         rates,
-        ("stage.first.schedule.cycle=2", "stage.first.schedule.patience=2"),
+        along={
+            "cosine-restarts": ("stage.first.schedule.cycle=2",),
+            "plateau": ("stage.first.schedule.patience=2",),
+        },
     ),
     "stage.schedule.floor": Case(("0.5",), rates, COSINE),
-    "stage.schedule.warmup": Case(("0.25",), rates, COSINE),
+    "stage.schedule.warmup": Case(("0.25",), rates),
     "stage.schedule.cycle": Case(("1", "4"), rates, RESTARTS),
     "stage.schedule.power": Case(("2.0",), rates, ("stage.first.schedule={name='poly'}",)),
     "stage.schedule.factor": Case(("0.5",), rates, PLATEAU),
@@ -340,7 +352,10 @@ def test_every_key_does_something(
     monkeypatch.chdir(tmp_path)
     write_weights(tmp_path)
     path = key.replace("stage.", "stage.first.")
-    settings = [case.given, *((*case.given, f"{path}={value}") for value in case.values)]
+    settings = [
+        case.given,
+        *((*case.given, *case.along.get(value, ()), f"{path}={value}") for value in case.values),
+    ]
     effects = []
     for number, overrides in enumerate([case.given, *settings]):  # the first twice
         folder = tmp_path / str(number)
@@ -370,3 +385,119 @@ def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
     for part in key.split("."):
         value = value.stage[0] if part == "stage" else getattr(value, part)
     assert {*case.values, value} == {*typing.get_args(KEYS[key])} - {"auto"}
+
+
+# --- a key that nobody reads
+
+#: For every key that not every choice reads: settings under which nothing does, and what is told.
+IDLE = {
+    "input.border": (("input.framing=resize",), "framing is resize"),
+    "model.encoder": ((), "model.architecture is compact"),
+    "pseudo.file": (("stage.first.tiles=masks",), "tiles is masks"),
+    "pseudo.share": ((), "pseudo.file is empty"),
+    "stage.loss.phi": ((), "loss.name is bce"),
+    "stage.loss.symmetric": (("stage.first.loss.name=focal",), "loss.name is focal"),
+    "stage.loss.gamma": (LOVASZ, "loss.name is lovasz"),
+    "stage.loss.side_weight": ((), "model.options.deep_supervision is not given"),
+    "stage.loss.nonempty_weight": (
+        ("model.architecture=unet", "model.options={empty_head=false}"),
+        "model.options.empty_head is false",
+    ),
+    "stage.loss.empty_weight": ((), "model.options.empty_head is not given"),
+    "stage.optimizer.clip": (
+        ("stage.first.optimizer.normalized=true",), "optimizer.normalized is true",
+    ),
+    "stage.schedule.floor": ((), "schedule.name is constant"),
+    "stage.schedule.cycle": (COSINE, "schedule.name is cosine"),
+    "stage.schedule.power": (("stage.first.schedule.name=plateau",), "schedule.name is plateau"),
+    "stage.schedule.factor": ((), "schedule.name is constant"),
+    "stage.schedule.patience": (("stage.first.schedule.name=poly",), "schedule.name is poly"),
+    "stage.average_over": (("stage.first.keep=ema",), "keep is ema"),
+    "stage.ema_decay": (("stage.first.keep=average",), "keep is average"),
+    "stage.monitor": ((), "keep is last, schedule.name is constant, early_stopping is 0"),
+}  # fmt: skip
+
+
+def test_every_key_is_read_always_or_has_its_readers() -> None:
+    assert set(READERS) == set(IDLE)
+    assert set(READERS) <= set(KEYS)
+    needs_a_choice = {key for key, case in CASES.items() if case.given}
+    to_tell_values_apart = {"model.architecture", "stage.optimizer.name"}
+    assert needs_a_choice - to_tell_values_apart <= set(READERS)
+
+
+@pytest.mark.parametrize("key", IDLE)
+def test_a_key_that_nobody_reads_is_refused(key: str, tmp_path: Path) -> None:
+    """Given by ``--set`` or in the file, at its default or not; what is told to do mends it."""
+    given, now = IDLE[key]
+    path, value = key.replace("stage.", "stage.first."), CASES[key].values[0]
+    default = configure(tmp_path, *given)
+    for setting in (f"{path}={value}", f"{path}={toml_of(default, key)}"):
+        told = re.escape(f"--set {setting}: {path} does nothing, for ") + ".*" + re.escape(now)
+        with pytest.raises(ConfigError, match=told) as refusal:
+            configure(tmp_path, *given, setting)
+        assert f"leave {path} out, or --set " in refusal.value.next_step
+    remedy = refusal.value.next_step.split("--set ")[1].removesuffix(" or ")
+    fitting = ["stage.first.schedule.cycle=2"] if key == "stage.schedule.cycle" else []
+    configure(tmp_path, *given, setting, remedy, *fitting)
+    own = tmp_path / "own.toml"
+    own.write_text(dump_config(default), encoding="utf-8")
+    assert load_config(own) == default  # what is written out holds no such key
+    write_key(own, key, value)
+    with pytest.raises(ConfigError, match=rf"own\.toml, \[.*: {re.escape(path)} does nothing"):
+        load_config(own)
+    assert load_run_config(own).stage[0].name == "first"  # a run's own file says what was
+
+
+def toml_of(config: Config, key: str) -> str:
+    value: Any = config
+    for part in key.split("."):
+        value = value.stage[0] if part == "stage" else getattr(value, part)
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
+
+
+def write_key(path: Path, key: str, value: str) -> None:
+    """Write a key into a file, with the value that ``--set`` would give it."""
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    *tables, last = key.split(".")
+    table: Any = data
+    for name in tables:
+        table = table[name][0] if name == "stage" else table.setdefault(name, {})
+    try:
+        table[last] = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        table[last] = value
+    path.write_text(tomli_w.dumps(data), encoding="utf-8")
+
+
+def test_a_choice_that_is_set_leaves_the_files_other_keys_unread(tmp_path: Path) -> None:
+    """Nobody has to take back what the file says for the choice that it makes."""
+    config = load_config(preset_path("quick"), ["stage.*.schedule.name=constant"])
+    assert "floor" not in dump_config(config)
+    plain = load_config(preset_path("quick"), ["stage.*.schedule={name='constant', warmup=0.2}"])
+    assert differences(config, plain) == ["stage.swa.schedule.warmup: 0.0 -> 0.2"]
+
+
+def test_a_star_is_read_where_one_stage_reads_it() -> None:
+    config = load_config(preset_path("quick"), ["stage.*.loss.phi=relu"])
+    assert [stage.loss.phi for stage in config.stage] == ["relu"] * 4
+    told = r"^--set stage\.\*\.loss\.gamma=1: stage\.bce\.loss\.gamma does nothing[^;]*\nexpected"
+    with pytest.raises(ConfigError, match=told):
+        load_config(preset_path("quick"), ["stage.*.loss.gamma=1"])
+
+
+def test_all_that_nobody_reads_is_named_at_once() -> None:
+    told = r"encoder=resnet50: (.|\n)*bce\.loss\.gamma=1: (.|\n)*loss\.name=focal"
+    with pytest.raises(ConfigError, match=told):
+        load_config(preset_path("quick"), ["model.encoder=resnet50", "stage.bce.loss.gamma=1"])
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_no_preset_holds_a_key_that_nobody_reads(preset: str) -> None:
+    config = load_config(preset_path(preset))
+    idle = [".".join(map(str, path)) for path, _ in unread(config) if is_given(config, path)]
+    assert idle == []
+
+
+def test_the_architectures_without_an_encoder_are_those() -> None:
+    assert set(WITHOUT_ENCODER) == set(WHOLE)

@@ -18,7 +18,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "runs", "predictions", "pseudo_labels", "config", "config_file", "presets",
+    "errors", "files", "runs", "predictions", "pseudo_labels", "presets",
+    "config", "config_readers", "config_faults", "config_file",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
 BELOW_SHELL = {*WORDS, *WINGS, "competition", "synthetic", "report", "pipeline"}
@@ -31,7 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "predictions": {"errors", "files"},
     "pseudo_labels": {"errors", "files"},
     "config": {"errors", "files"},
-    "config_file": {"errors", "config"},
+    "config_readers": {"config"},
+    "config_faults": {"errors", "config", "config_readers"},
+    "config_file": {"errors", "config", "config_readers", "config_faults"},
     "presets": {"errors"},
     "competition": WORDS,
     "synthetic": {*WORDS, "competition"},

@@ -223,6 +223,33 @@ def test_whatever_is_not_as_written_is_refused(csv: Path, fault: str) -> None:
     assert "salt pseudo-label" in refusal.value.next_step
 
 
+LEAKS = [
+    (fold, position, other) for fold in (0, 1, 2) for position in (0, 1, 2)
+    for other in (0, 1, 2, 10) if other != fold
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fold", "position", "other"), LEAKS)
+def test_one_teacher_of_any_other_fold_is_found_wherever_it_stands(
+    fold: int, position: int, other: int, tmp_path: Path
+) -> None:
+    """From a lower fold or a higher one, first or last in the list: it saw the fold's tiles."""
+    origin = made_of().model_dump()
+    teachers = [{"run": f"run{n}", "fold": fold, "weights_hash": "x"} for n in range(3)]
+    origin["networks"] = {str(fold): teachers}
+    table = pd.DataFrame(
+        {"fold": str(fold), "id": IDS, "confidence": 1.0, "coverage": 0.0, "rle_mask": ""}
+    )
+    csv = tmp_path / "labels.csv"
+    write_pseudo_labels(csv, table, MadeOf.model_validate(origin), COUNTS)
+    assert read(csv, fold=fold).ids == IDS
+    teachers[position]["fold"] = other
+    write_pseudo_labels(csv, table, MadeOf.model_validate(origin), COUNTS)
+    told = f"come from fold {other} of run run{position}, which was trained on fold {fold}'s"
+    with pytest.raises(DataError, match=told):
+        read(csv, fold=fold)
+
+
 def test_present_folds_and_tiles_must_be_those_of_the_labels(csv: Path) -> None:
     with pytest.raises(DataError, match=r"another fold table(.|\n)*salt pseudo-label tiny other"):
         read(csv, folds_hash="new")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.config import refuse_seed
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import write_text
 from kaggle_salt.predictions import blocks
@@ -45,7 +46,7 @@ def make_folds(
         ids: Tile ids, unique.
         masks: bool ``[N, H, W]``, True is salt.
         n_folds: Number of folds, 2 or more.
-        seed: Seed of the shuffle within strata.
+        seed: Seed of the shuffle within strata, 0 to :data:`kaggle_salt.config.LARGEST_SEED`.
         groups: Group of each tile, in the order of ``ids``; a group is never split.
 
     Returns:
@@ -53,10 +54,12 @@ def make_folds(
         ``stratum``, ``fold`` (from 0) and, where given, ``group``.
 
     Raises:
-        ConfigError: There are fewer than 2 folds, or fewer tiles or groups than folds.
+        ConfigError: There are fewer than 2 folds, or fewer tiles or groups than folds; or the
+            seed is out of range.
         DataError: An id comes twice, or the lengths differ.
     """
     _refuse_impossible_split(ids, masks, n_folds, groups)
+    refuse_seed(seed, f"{_MAKE_FOLDS} --seed 0")
     columns = {"id": list(ids), "coverage": _coverages(masks)}
     if groups is not None:
         columns["group"] = list(groups)

@@ -86,8 +86,13 @@ class Checkpoint:
         return self.progress
 
 
-def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
+def load_checkpoint(path: Path, device: torch.device, *, anew: str) -> Checkpoint:
     """Read a checkpoint, tensors on ``device``; nothing but tensors and plain values is unpickled.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+        anew: The command that does without it.
 
     Raises:
         TrainingError: The file is damaged.
@@ -105,5 +110,5 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
         raise TrainingError(
             f"the checkpoint {path} cannot be read: {reason(error)}",
             expected="a checkpoint written by salt train",
-            next_step="train the fold anew with --overwrite",
+            next_step=f"train the fold anew: {anew}",
         ) from error

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kaggle_salt import predictions
+from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
-from kaggle_salt.errors import DataError, TrainingError
+from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.files import files_hash, read_json, write_json
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles
@@ -51,28 +52,57 @@ class FoldSummary:
     weights_hash: str
 
 
-def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: bool) -> nn.Module:
+def check_trainable(
+    config: Config, tile_shape: tuple[int, int], *, pretrained: bool, tiles: int | None = None
+) -> nn.Module:
     """Build what a fold needs, so that a fault shows before a file is touched.
 
     Args:
         config: The run's configuration.
         tile_shape: (height, width) of a tile, in pixels.
         pretrained: Whether the weights that ``model.weights`` names will be asked for.
+        tiles: How many there are to train on, if that is known already.
 
     Returns:
         The network.
 
     Raises:
-        ConfigError: Network, weights, augmentation or input size cannot be used.
+        ConfigError: Network, weights, augmentation, input or batch size cannot be used.
         NetworkError: Pretrained weights cannot be downloaded.
     """
     Augmenter(config.augment.pipeline)
     shrinks = {1, *(stage.shrink for stage in config.stage)}
     sizes = {Framing(tile_shape, config.input, shrink).network_size for shrink in shrinks}
-    network = build(config.model, config.input.channel_count, pretrained=pretrained)
+    channels, batch = config.input.channel_count, config.training.batch_size
+    network = build(config.model, channels, pretrained=pretrained)
     for size in sorted(sizes):
-        check_size(network, config.input.channel_count, size)
+        check_size(network, channels, size)
+    alone = tiles == 1  # whatever the size of a batch
+    if alone or batch == 1:
+        trained = {Framing(tile_shape, config.input, s.shrink).network_size for s in config.stage}
+        _check_batch_of_one(network, channels, min(trained), alone=alone)
     return network
+
+
+def _check_batch_of_one(network: nn.Module, channels: int, size: int, *, alone: bool) -> None:
+    """Refuse batches of one tile where batch norm would have a single value to take a mean of."""
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    was_training = network.training
+    network.train()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            network(torch.zeros(1, channels, size, size))
+    except ValueError as error:  # torch's batch norm
+        smaller, larger = "--set training.batch_size=2", f"--set input.size={2 * size}"
+        raise ConfigError(
+            f"batch norm cannot learn from one tile a batch at {size}x{size} pixels: its maps "
+            "come down to a single value",
+            expected="more tiles to train on" if alone else "two tiles a batch, or a larger input",
+            next_step="salt make-folds --n-folds 5" if alone else f"{smaller}, or {larger}",
+        ) from error
+    finally:
+        network.load_state_dict(state)
+        network.train(was_training)
 
 
 def train_fold(
@@ -103,19 +133,14 @@ def train_fold(
     if config.stage[-1].keep != "snapshots":
         save_weights(network, folder.weights)
     weights_hash = files_hash(folder.weight_files)
-    networks = _read_networks(config, folder, compute)
+    oof = _predict_out_of_fold(config, tiles, folder, compute)
     rows = tiles.validation_rows
-    oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
-    framing = final_framing(config, tiles.tile_shape)
-    predict(
-        networks, tiles.images[rows], oof, framing=framing, compute=compute, config=config.inference
-    )
     manifest = {"kind": "out-of-fold", "fold": folder.fold, "weights_hash": weights_hash}
     oof_ids = tuple(ids[row] for row in rows)
     predictions.save(folder.oof, predictions.Predictions(oof_ids, oof, manifest))
     summary = FoldSummary(
         fold=folder.fold,
-        score=score(tiles.masks[rows], oof > 127),
+        score=score(tiles.masks[rows], oof > DEFAULT_LEVEL),
         tiles=len(rows),
         epochs=progress.epoch,
         seconds=round(progress.seconds, 1),
@@ -125,6 +150,19 @@ def train_fold(
     write_json(folder.summary, asdict(summary))
     folder.checkpoint.unlink()  # a finished fold needs no resume; the weights are kept apart
     return summary
+
+
+def _predict_out_of_fold(
+    config: Config, tiles: TrainingTiles, folder: FoldFolder, compute: Compute
+) -> NDArray[np.uint8]:
+    """What the weights on disk say of the validation tiles, uint8 ``[N, H, W]``."""
+    rows = tiles.validation_rows
+    oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
+    predict(
+        _read_networks(config, folder, compute), tiles.images[rows], oof,
+        framing=final_framing(config, tiles.tile_shape), compute=compute, config=config.inference,
+    )  # fmt: skip
+    return oof
 
 
 def read_summary(folder: FoldFolder) -> FoldSummary:
@@ -139,7 +177,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
         raise DataError(
             f"{folder.summary} is not a fold's summary: {error}",
             expected="the file that salt train wrote",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {folder.train_anew}",
         ) from error
 
 
@@ -156,7 +194,7 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
         raise TrainingError(
             f"{files[0]} is gone or has changed since the fold was trained",
             expected="the weights whose hash stands in fold.json",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {folder.train_anew}",
         )
     return _read_networks(config, folder, compute)
 

@@ -37,7 +37,7 @@ def predict(
         networks: Placed on ``compute``; set to eval mode. More than one are the snapshots of a
             training.
         tiles: uint8 ``[N, H, W]``.
-        out: uint8 ``[N, H, W]``, filled with round(255 p).
+        out: uint8 ``[N, H, W]``, filled by :func:`to_levels`.
         framing: How tiles fit the network.
         compute: Device and number format.
         config: TTA and batch size.
@@ -48,12 +48,27 @@ def predict(
     for start, batch in _batches(tiles, config.batch_size, compute.device):
         views = [tile_probabilities(n, batch, framing, compute, config.tta) for n in networks]
         probabilities = torch.stack(views).mean(dim=0)
-        quantised = (probabilities * 255).round().to(torch.uint8)
-        out[start : start + len(batch)] = quantised.cpu().numpy()
+        out[start : start + len(batch)] = to_levels(probabilities).cpu().numpy()
         release(tiles)
         release(out)
         if progress:
             progress(start + len(batch), len(tiles))
+
+
+def to_levels(probabilities: Tensor) -> Tensor:
+    """Probabilities as they are stored, and as everything decides on them.
+
+    A probability of .5 becomes level 128, which is above the level of threshold .5
+    (:data:`kaggle_salt.competition.decision.DEFAULT_LEVEL`): it is salt, in validation and in
+    what is stored alike.
+
+    Args:
+        probabilities: float32 in [0, 1], any shape.
+
+    Returns:
+        uint8 of the same shape: round(255 p), halves to the even number.
+    """
+    return (probabilities * 255).round().to(torch.uint8)
 
 
 @torch.inference_mode()

@@ -8,26 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kaggle_salt.config import LossConfig
+from kaggle_salt.learning.lovasz import Phi, lovasz_of_tiles
 from kaggle_salt.learning.outputs import Outputs
-
-#: A training loss: a network's outputs and the target ``[B, 1, H, W]`` to a scalar.
-Loss = Callable[[Outputs, Tensor], Tensor]
-
-Phi = Literal["relu", "elu"]
 
 #: Logits and target ``[B, ...]`` to the loss of every tile, float32 ``[B]``.
 _PerTile = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_loss(config: LossConfig) -> Loss:
+class Loss:
     """The loss that a stage's ``[stage.loss]`` table describes.
 
     With L the loss called ``config.name`` ("a+b" is the mean of both) and L+ its mean over the
@@ -49,14 +43,23 @@ def make_loss(config: LossConfig) -> Loss:
 
     Args:
         config: The table. Its weights default to those above.
-
-    Returns:
-        A function of outputs, with maps of logits float ``[B, 1, H, W]``, and of the target,
-        bool or 0/1 of the same shape, to a scalar float32.
     """
-    per_tile = _named(config)
 
-    def loss(outputs: Outputs, target: Tensor) -> Tensor:
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+        self._per_tile = _named(config)
+
+    def __call__(self, outputs: Outputs, target: Tensor) -> Tensor:
+        """The training loss of a batch.
+
+        Args:
+            outputs: With maps of logits float ``[B, 1, H, W]``.
+            target: bool or 0/1 of the same shape.
+
+        Returns:
+            Scalar float32.
+        """
+        config, per_tile = self.config, self._per_tile
         has_salt = target.flatten(1).any(dim=1)  # [B]
         final = per_tile(outputs.logits, target)  # [B]
         total = _mean_where(has_salt, final) if config.ignore_empty else final.mean()
@@ -70,7 +73,23 @@ def make_loss(config: LossConfig) -> Loss:
             total = total + config.empty_weight * empty
         return total
 
-    return loss
+    def of_tiles(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The first term for each tile that it counts; a mean over batches needs their number.
+
+        Args:
+            logits: float ``[B, 1, H, W]``.
+            target: bool or 0/1 of the same shape.
+
+        Returns:
+            float32 ``[K]``; K is B, or with ``ignore_empty`` the number of tiles with salt.
+        """
+        final = self._per_tile(logits, target)  # [B]
+        return final[target.flatten(1).any(dim=1)] if self.config.ignore_empty else final
+
+
+def make_loss(config: LossConfig) -> Loss:
+    """See :class:`Loss`."""
+    return Loss(config)
 
 
 def _named(config: LossConfig) -> _PerTile:
@@ -78,7 +97,7 @@ def _named(config: LossConfig) -> _PerTile:
         "bce": _cross_entropy,
         "dice": _dice,
         "focal": partial(_focal, gamma=config.gamma),
-        "lovasz": partial(_lovasz, phi=config.phi, symmetric=config.symmetric),
+        "lovasz": partial(lovasz_of_tiles, phi=config.phi, symmetric=config.symmetric),
     }
     parts = [losses[name] for name in config.name.split("+")]
     return lambda f, y: torch.stack([part(f, y) for part in parts]).mean(dim=0)
@@ -161,7 +180,7 @@ def lovasz_hinge(
 
     Source: Berman, Rannen Triki, Blaschko, "The Lovász-Softmax loss", CVPR 2018, algorithm 1.
     """
-    per_tile = _lovasz(logits, target, phi, symmetric)  # [B]
+    per_tile = lovasz_of_tiles(logits, target, phi, symmetric)  # [B]
     if not ignore_empty:
         return per_tile.mean()
     return _mean_where(target.flatten(1).any(dim=1), per_tile)
@@ -194,82 +213,3 @@ def _focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
     # (1 - p)^gamma through its logarithm: as a power it has no gradient where 1 - p rounds to 0
     factor = (gamma * F.logsigmoid(-margin)).exp()
     return -(factor * F.logsigmoid(margin)).mean(dim=1)
-
-
-def _lovasz(logits: Tensor, target: Tensor, phi: Phi, symmetric: bool) -> Tensor:
-    f, y = _flat(logits, target)  # [B, P]
-    margins = 1 - f * (2 * y - 1)
-    order = _largest_that_count(margins, phi)  # [B, K]
-    labels, salt = y.gather(1, order), y.sum(dim=1, keepdim=True)  # [B, K], [B, 1]
-    weights = _jaccard_increments(labels, salt)
-    if symmetric:  # (-f, 1 - y) has the same margins, and so the same order
-        weights = 0.5 * (weights + _jaccard_increments(1 - labels, y.shape[1] - salt))
-    sorted_margins = margins.gather(1, order)
-    outer = F.elu(sorted_margins) + 1 if phi == "elu" else F.relu(sorted_margins)
-    return (outer * weights).sum(dim=1)
-
-
-def _largest_that_count(margins: Tensor, phi: Phi) -> Tensor:
-    """Where the margins that count are, the largest first, int64 ``[B, K]``.
-
-    With relu only the positive ones count, late in training a small share, which is found
-    faster than it is sorted. How many they are would make a GPU wait, so there all are sorted.
-    """
-    if phi == "relu" and margins.device.type == "cpu":
-        positive = int((margins > 0).sum(dim=1).max())
-        if positive < margins.shape[1] / 8:
-            return margins.topk(max(positive, 1), dim=1).indices
-    return largest_first(margins)
-
-
-def _jaccard_increments(labels: Tensor, salt: Tensor) -> Tensor:
-    """How much each further wrong pixel adds to the Jaccard loss.
-
-    Args:
-        labels: 0/1 ``[B, K]`` of the pixels in their order.
-        salt: How many pixels of the whole tile are 1, ``[B, 1]``.
-
-    Returns:
-        float32 ``[B, K]``; a row of all the tile's pixels sums to 1.
-    """
-    salt_so_far = labels.cumsum(dim=1)
-    rest_so_far = torch.arange(1, labels.shape[1] + 1, device=labels.device) - salt_so_far
-    jaccard = 1 - (salt - salt_so_far) / (salt + rest_so_far)
-    return torch.diff(jaccard, dim=1, prepend=torch.zeros_like(salt))
-
-
-def largest_first(values: Tensor) -> Tensor:
-    """Where the largest number of each row lies, the second largest, and so on.
-
-    On a CPU it is a radix sort of the numbers' bits, 16 at a time, two to three times as fast
-    as torch's sort on one or two cores. Elsewhere it is torch's.
-
-    Args:
-        values: float32 ``[B, P]``; where a NaN comes to stand is not said.
-
-    Returns:
-        int64 ``[B, P]``, the indices that sort each row in descending order. On a CPU equal
-        numbers stay in the order they come in.
-    """
-    if values.device.type != "cpu":
-        return values.argsort(dim=1, descending=True)
-    bits = _ascending_bits(values.detach())
-    low = _stable_order(bits.short())  # .short() keeps the lower half
-    high = (bits >> 16).short().gather(1, low)
-    return low.gather(1, _stable_order(high))
-
-
-def _ascending_bits(values: Tensor) -> Tensor:
-    """Integers, unsigned in int32, that ascend where the numbers descend; ``[B, P]`` both.
-
-    A float's bits ascend with it if it is positive, and descend if it is negative, with the
-    sign bit set.
-    """
-    bits = (values + 0).view(torch.int32)  # + 0 makes -0 a plain 0
-    return torch.where(bits < 0, bits, bits ^ 0x7FFFFFFF)
-
-
-def _stable_order(halves: Tensor) -> Tensor:
-    """Argsort of rows of unsigned 16-bit numbers in int16; NumPy has a radix sort for those."""
-    order = np.argsort(halves.numpy().view(np.uint16), axis=1, kind="stable")
-    return torch.from_numpy(order)

@@ -130,29 +130,48 @@ def sweep_rates(
         bias-corrected exponential moving average.
     """
     rows = []
-    average, lowest = 0.0, math.inf
+    lowest = math.inf
+    smoothing = _Smoothing()
     with _undone(network):
         network.train()
         stepper = make_optimizer(optimizer, network)
-        for step, (rate, batch) in enumerate(zip(rates, batches, strict=False), start=1):
+        for rate, batch in zip(rates, batches, strict=False):
             loss = loss_of(batch)
             value = loss.item()
-            average = SMOOTHING * average + (1 - SMOOTHING) * value
-            smoothed = average / (1 - SMOOTHING**step)
+            smoothed = smoothing.add(value)
             if not math.isfinite(smoothed):
                 break
             rows.append((rate, value, smoothed))
-            steps_done(step, smoothed)
+            steps_done(len(rows), smoothed)
             lowest = min(lowest, smoothed)
             if smoothed > DIVERGED * lowest:
                 break
-            stepper.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if optimizer.clip:
-                nn.utils.clip_grad_norm_(network.parameters(), optimizer.clip)
-            set_learning_rate(stepper, rate)
-            stepper.step()
+            _step(network, stepper, loss, rate, optimizer.clip)
     return pd.DataFrame(rows, columns=["lr", "loss", "smoothed"])
+
+
+class _Smoothing:
+    """An exponential moving average, corrected for the zero that it starts from."""
+
+    def __init__(self) -> None:
+        self.average, self.steps = 0.0, 0
+
+    def add(self, value: float) -> float:
+        """Take a value in; the average so far."""
+        self.steps += 1
+        self.average = SMOOTHING * self.average + (1 - SMOOTHING) * value
+        return self.average / (1 - SMOOTHING**self.steps)
+
+
+def _step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip: float
+) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip:
+        nn.utils.clip_grad_norm_(network.parameters(), clip)
+    set_learning_rate(optimizer, rate)
+    optimizer.step()
 
 
 @contextmanager

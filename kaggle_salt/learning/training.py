@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError
@@ -32,10 +33,10 @@ from kaggle_salt.learning.checkpoint import (
 )
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import to_levels
 from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
-from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.running_loss import RunningLoss
 from kaggle_salt.runs import FoldFolder
 
@@ -100,7 +101,9 @@ class FoldTraining:
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
-            checkpoint = load_checkpoint(self.folder.checkpoint, self.compute.device)
+            checkpoint = load_checkpoint(
+                self.folder.checkpoint, self.compute.device, anew=self.folder.train_anew
+            )
             self.progress = checkpoint.restore(self.network)
         for number in range(self.progress.stage, len(self.config.stage)):
             self._train_stage(self.config.stage[number], checkpoint)
@@ -178,11 +181,15 @@ class FoldTraining:
         if math.isfinite(loss):
             return
         key, epoch = f"stage.{stage.name}.optimizer", self.progress.stage_epoch + 1
+        calmer = f"--set {key}.lr={stage.optimizer.lr / 4:g}"
+        if not stage.optimizer.normalized:
+            calmer += f" --set {key}.clip=1.0"
+        config, run = self.folder.path.with_name("config.toml"), f"{self.folder.run}-calmer"
         raise TrainingError(
             f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"--overwrite --set {key}.lr={stage.optimizer.lr / 4:g} "
-            f"--set {key}.clip=1.0, or --set training.precision=float32",
+            next_step=f"salt train --config {config} --run {run} --fold {self.folder.fold} "
+            f"{calmer}, or with --set training.precision=float32",
         )
 
     def _end_epoch(
@@ -227,7 +234,9 @@ class FoldTraining:
         return rest + sum(other.epochs * (stage.shrink / other.shrink) ** 2 for other in later)
 
     def _stops_early(self, stage: StageConfig) -> bool:
-        return 0 < stage.early_stopping <= self.progress.bad_epochs
+        """Whether nothing has improved for long, and nothing kept would be lost by stopping."""
+        stalled = 0 < stage.early_stopping <= self.progress.bad_epochs
+        return stalled and stage.may_stop_after(self.progress.stage_epoch)
 
     def _plain_inputs(self, framing: Framing) -> Iterator[Tensor]:
         """Network inputs of all training tiles as they are, in batches of nearly one size."""
@@ -254,8 +263,11 @@ def validate(
 ) -> tuple[float, float]:
     """Loss and competition score (threshold .5, no TTA) on the validation tiles.
 
+    A pixel is salt where the stored prediction would say so: see
+    :func:`kaggle_salt.learning.inference.to_levels`.
+
     Returns:
-        (mean loss over tiles, score in [0, 1]).
+        (mean loss over the tiles that the loss counts, score in [0, 1]).
     """
     network.eval()
     rows = tiles.validation_rows
@@ -265,6 +277,8 @@ def validate(
         inputs = framing.prepare(torch.from_numpy(tiles.images[batch]).to(compute.device))
         logits = framing.unframe(compute.forward(network, inputs))  # [B, 1, H, W]
         target = torch.from_numpy(tiles.masks[batch]).to(compute.device)[:, None]
-        losses.append(float(loss(Outputs(logits), target)) * len(batch))
-        predicted.append((logits[:, 0] > 0).cpu().numpy())
-    return sum(losses) / len(rows), score(tiles.masks[rows], np.concatenate(predicted))
+        losses.append(loss.of_tiles(logits, target).cpu().numpy())
+        predicted.append((to_levels(logits[:, 0].sigmoid()) > DEFAULT_LEVEL).cpu().numpy())
+    counted = np.concatenate(losses).astype(np.float64)
+    mean = float(counted.mean()) if len(counted) else 0.0
+    return mean, score(tiles.masks[rows], np.concatenate(predicted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_config, load_run_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Workspace, require_plain_name
 from kaggle_salt.presets import DEFAULT_PRESET, preset_path
@@ -49,7 +49,7 @@ def choose_run(
     if config_file:
         source = config_file
     elif preset is None and folder.config.exists():
-        source = folder.config
+        return folder, load_run_config(folder.config, overrides)
     else:
         source = preset_path(preset or DEFAULT_PRESET)
     return folder, load_config(source, overrides)

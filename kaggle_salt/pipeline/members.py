@@ -10,7 +10,7 @@ import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_run_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, read_json
@@ -72,7 +72,7 @@ def caveats(members: Sequence[Member]) -> tuple[str, ...]:
                 f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
                 "score is too high by about .005, and so is the ensemble's"
             )
-        if picks := _picks(load_config(member.run.config)):
+        if picks := _picks(load_run_config(member.run.config)):
             found.append(
                 f"run {member.run.name} was steered by the tiles it is scored on ({picks}): its "
                 "out-of-fold score is too high, by about .01 where the best of hundreds of epochs "
@@ -165,7 +165,7 @@ def predict_fold(
     Returns:
         Memory-mapped predictions.
     """
-    config = load_config(run.config)
+    config = load_run_config(run.config)
     training = config.training
     return predict_test(
         config,

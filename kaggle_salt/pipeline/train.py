@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, dump_config, load_config
+from kaggle_salt.config_file import differences, dump_config, load_run_config
+from kaggle_salt.config_readers import read_part
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
@@ -60,7 +61,8 @@ def train(
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     if to_train:
         fresh = overwrite or not all(run.fold(n).checkpoint.exists() for n in to_train)
-        check_trainable(config, data.competition.tile_shape, pretrained=fresh)
+        fewest = min(data.tiles_to_train_on(n) for n in to_train)
+        check_trainable(config, data.competition.tile_shape, pretrained=fresh, tiles=fewest)
     if overwrite:
         for number in data.folds:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
@@ -116,12 +118,13 @@ def _check_folders(
         )
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
-        changed = differences(load_config(run.config), config)
+        changed = differences(load_run_config(run.config), config)
         if changed:
             raise ConfigError(
                 f"run {run.name} exists with another configuration ({'; '.join(changed)})",
                 expected="one configuration for all folds of a run",
-                next_step="--run NEW_NAME for a new run, or --fold all --overwrite to replace it",
+                next_step="--run NEW_NAME for a new run, or with the configuration it has: "
+                f"salt train --run {run.name}",
             )
     if run.manifest.exists() and others:
         _refuse_other_data(run, data.hashes)
@@ -130,7 +133,8 @@ def _check_folders(
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step="--resume to go on with it, or --overwrite to start anew",
+            next_step=f"to go on with it: salt train --run {run.name} --fold {halves[0]} --resume; "
+            f"to start anew: {run.fold(halves[0]).train_anew}",
         )
 
 
@@ -146,7 +150,7 @@ def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: C
         **hashes,
         "compute": str(compute),
         "versions": package_versions(),
-        "config": config.model_dump(mode="json"),
+        "config": read_part(config),
     }
     write_json(run.manifest, manifest)
 

@@ -70,6 +70,10 @@ class TrainingData:
             )
         return cls(competition, table, numbers, labels, hashes)
 
+    def tiles_to_train_on(self, fold: int) -> int:
+        """How many tiles with true masks a fold trains on."""
+        return int((self.table["fold"] != fold).sum())
+
     def tiles(self, fold: int) -> TrainingTiles:
         """The tiles of a fold; those with pseudo-labels come after the competition's own."""
         own = self.competition

@@ -100,7 +100,7 @@ def test_a_check_as_json(tmp_path: Path) -> None:
 def test_a_fault_has_three_parts_and_exit_code_2(tmp_path: Path) -> None:
     path = own(tmp_path, TINY.replace("size = 32", "sise = 32"))
     refused(2, "presets", "check", path, found="unknown key 'input.sise'",
-            expected="did you mean 'size'", then="correct the file")  # fmt: skip
+            expected="did you mean 'size'", then="correct sise under .input. in ")  # fmt: skip
     path = own(tmp_path)  # Kaggle's tiles are larger than its 32 px
     refused(2, "presets", "check", path, found="101x101 cannot be padded to 32x32",
             expected="at least 101", then="--set input.size=128")  # fmt: skip

@@ -272,3 +272,11 @@ def test_tile_without_a_fold_is_named() -> None:
     table = make_folds(IDS, masks_of(AREAS), n_folds=3)
     with pytest.raises(DataError, match="1 tiles are in no fold: new"):
         fold_rows(table, [*IDS, "new"], 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    masks = np.zeros((4, 2, 2), dtype=np.bool_)
+    with pytest.raises(ConfigError, match=rf"the seed {seed}\n.*4294967295\n.*make-folds --seed 0"):
+        make_folds(list("abcd"), masks, n_folds=2, seed=seed)
+    make_folds(list("abcd"), masks, n_folds=2, seed=2**32 - 1)

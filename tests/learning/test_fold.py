@@ -11,7 +11,7 @@ from torch import nn
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
-from kaggle_salt.config import Config, InferenceConfig
+from kaggle_salt.config import Config, InferenceConfig, InputConfig, ModelConfig
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning import fold
@@ -355,3 +355,57 @@ def test_a_configuration_that_cannot_be_trained_is_refused_at_once(
 
 def test_a_configuration_that_can_be_trained_passes() -> None:
     check_trainable(tiny_config(), (SIDE, SIDE), pretrained=True)
+
+
+# --- batches of one
+
+
+def deep_config(size: int, batch_size: int) -> Config:
+    """A network that halves its input five times: to 1x1 at 32 px."""
+    return tiny_config(batch_size=batch_size).model_copy(
+        update={
+            "input": InputConfig(size=size),
+            "model": ModelConfig(architecture="unet", encoder="resnet18", weights="none"),
+        }
+    )
+
+
+def test_batches_of_one_are_refused_where_batch_norm_has_one_value() -> None:
+    told = r"one tile a batch at 32x32(.|\n)*two tiles(.|\n)*batch_size=2, or --set input\.size=64"
+    with pytest.raises(ConfigError, match=told):
+        check_trainable(deep_config(32, 1), (SIDE, SIDE), pretrained=False)
+    before = torch.get_rng_state()
+    for size, batch in ((64, 1), (32, 2)):
+        network = check_trainable(deep_config(size, batch), (SIDE, SIDE), pretrained=False)
+        assert network.training
+        assert all(not m.running_mean.any() for m in network.modules()
+                   if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None)  # fmt: skip
+    assert before.shape == torch.get_rng_state().shape
+
+
+def test_a_single_tile_to_train_on_makes_batches_of_one() -> None:
+    with pytest.raises(ConfigError, match=r"one tile a batch(.|\n)*more tiles(.|\n)*make-folds"):
+        check_trainable(deep_config(32, 8), (SIDE, SIDE), pretrained=False, tiles=1)
+    check_trainable(deep_config(32, 8), (SIDE, SIDE), pretrained=False, tiles=2)
+    check_trainable(tiny_config(), (SIDE, SIDE), pretrained=False, tiles=1)
+
+
+def test_a_smaller_stage_decides() -> None:
+    stages = [{"name": "half", "epochs": 1, "shrink": 2}, {"name": "full", "epochs": 1}]
+    config = Config.model_validate({**deep_config(64, 1).model_dump(), "stage": stages})
+    with pytest.raises(ConfigError, match="one tile a batch at 32x32"):
+        check_trainable(config, (SIDE, SIDE), pretrained=False)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 3, 4, 5, 9])
+def test_any_number_of_tiles_is_trained_on_without_a_batch_of_one(
+    tiles: int, tmp_path: Path
+) -> None:
+    """The average's pass over the tiles included, whose last batch may be short."""
+    config = deep_config(64 if tiles == 1 else 32, 4).model_copy(
+        update={"stage": tiny_config({"name": "a", "epochs": 1, "keep": "average"}).stage}
+    )
+    given = tiny_tiles()
+    few = TrainingTiles(given.images, given.masks, np.arange(tiles), np.array([10, 11]))
+    summary = train_fold(config, few, IDS, FoldFolder(tmp_path / "fold0", 0), COMPUTE, Silent())
+    assert summary.epochs == 1

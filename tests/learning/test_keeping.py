@@ -42,7 +42,6 @@ def follow(keeper: Keeper, network: nn.Linear, epochs: range, best: int = 0) -> 
         ({"keep": "best"}, 30, False),
         ({"keep": "average"}, (10 + 20 + 30 + 40) / 4, True),
         ({"keep": "average", "average_over": "cycles", "schedule": RESTARTS}, 30, True),
-        ({"keep": "average", "average_over": "cycles"}, 40, True),  # one cycle: the stage
         ({"keep": "ema", "ema_decay": 0.0}, 40, True),
         ({"keep": "ema", "ema_decay": 0.5}, 35.0390625, True),
         ({"keep": "snapshots", "schedule": RESTARTS}, 40, False),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kaggle_salt.learning.losses import largest_first
+from kaggle_salt.learning.lovasz import largest_first
 
 
 def assert_sorted_as_torch_does(values: Tensor) -> None:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from kaggle_salt.config import LossConfig
 from kaggle_salt.learning.losses import (
-    _jaccard_increments,
     binary_cross_entropy,
     dice_loss,
     focal_loss,
     lovasz_hinge,
     make_loss,
 )
+from kaggle_salt.learning.lovasz import _jaccard_increments, _largest_that_count
 from kaggle_salt.learning.outputs import Outputs
 from tests.learning.makers import random_masks
 
@@ -121,6 +121,41 @@ def test_pixels_beyond_the_margin_change_nothing_with_relu(symmetric: bool) -> N
     assert both[1].grad is not None
     torch.testing.assert_close(both[0].grad.double(), both[1].grad, atol=1e-6, rtol=1e-5)
     assert torch.count_nonzero(both[0].grad[0]) == 0
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_all_margins_that_count_are_found_and_no_others(symmetric: bool) -> None:
+    """Few are, so that they are picked before they are sorted: another number in each tile."""
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand(4, 80, generator=generator) < 0.4
+    sign = 2 * target.float() - 1
+    margins = -0.5 - torch.rand(4, 80, generator=generator)
+    margins[0, [7]] = 1e-3  # hardly within the margin
+    margins[1, [3, 30, 60]] = torch.tensor([0.4, 0.9, 1e-4])
+    margins[2, 11:20] = torch.linspace(0.01, 1.9, 9)  # the most that are picked: 9 of 80
+    both = ((sign * (1 - margins)).requires_grad_(), (sign * (1 - margins)).double())
+    both[1].requires_grad_()
+    loss = lovasz_hinge(both[0], target, symmetric=symmetric)
+    slow = slow_lovasz(both[1], target, "relu")
+    if symmetric:
+        slow = (slow + slow_lovasz(-both[1], ~target, "relu")) / 2
+    torch.testing.assert_close(loss.double(), slow)
+    backward(loss)
+    backward(slow)
+    assert both[0].grad is not None
+    assert both[1].grad is not None
+    torch.testing.assert_close(both[0].grad.double(), both[1].grad, atol=1e-6, rtol=1e-5)
+    assert [len(row.nonzero()) for row in both[1].grad] == [1, 3, 9, 0]
+
+
+@pytest.mark.parametrize(("wrong", "picked"), [(0, 1), (1, 1), (4, 4), (9, 9), (10, 80), (80, 80)])
+def test_margins_are_picked_where_they_are_fewer_than_an_eighth(wrong: int, picked: int) -> None:
+    margins = torch.full((2, 80), -1.0)
+    margins[1, 80 - wrong :] = torch.linspace(0.1, 1, wrong)
+    order = _largest_that_count(margins, "relu")
+    assert order.shape == (2, picked)
+    assert order[1, :wrong].tolist() == list(range(79, 79 - wrong, -1))
+    assert _largest_that_count(margins, "elu").shape == (2, 80)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))

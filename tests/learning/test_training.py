@@ -12,13 +12,16 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kaggle_salt.config import Config, LossConfig, StageConfig
+from kaggle_salt.competition.metric import score as metric_score
+from kaggle_salt.config import Config, InferenceConfig, LossConfig, StageConfig
 from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.learning import training
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import TileDataset, TrainingTiles
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import predict
 from kaggle_salt.learning.losses import make_loss
+from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.training import fold_seed, validate
 from tests.learning.makers import (
     CLASSIC,
@@ -130,6 +133,53 @@ def test_validation_by_hand() -> None:
     ious = truth.mean(axis=(1, 2))
     levels = np.arange(10) * 0.05 + 0.5
     assert score == pytest.approx((ious[:, None] > levels).mean())
+
+
+class Scripted(torch.nn.Module):
+    """Gives the logit ``value`` for every pixel, but for the tiles' bright ones ``bright``."""
+
+    def __init__(self, value: float, bright: float = 3.0) -> None:
+        super().__init__()
+        self.value, self.bright = value, bright
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, self.bright, self.value)
+
+
+def test_validation_loss_is_the_mean_over_the_tiles_that_the_loss_counts() -> None:
+    """With ``ignore_empty``, whatever batches the empty tiles come to lie in."""
+    tiles = tiny_tiles(n=13, n_validation=9)  # rows 4 to 12; 4, 8 and 12 are empty
+    framing = Framing((SIDE, SIDE), tiny_config().input)
+    counted = make_loss(LossConfig(ignore_empty=True))
+    by_hand = []
+    for row in tiles.validation_rows:
+        salt = float(tiles.masks[row].mean())
+        if salt:
+            by_hand.append(salt * np.log1p(np.exp(-0.7)) + (1 - salt) * np.log1p(np.exp(0.7)))
+    assert len(by_hand) == 6
+    for size in (1, 2, 4, 64):
+        loss, _ = validate(Scripted(0.7, 0.7), tiles, framing, counted, COMPUTE, batch_size=size)
+        assert loss == pytest.approx(np.mean(by_hand), rel=1e-6)
+
+
+def test_validation_of_empty_tiles_alone_has_no_loss_to_ignore() -> None:
+    tiles = replace(tiny_tiles(), validation_rows=np.array([0, 4, 8]))
+    framing = Framing((SIDE, SIDE), tiny_config().input)
+    counted = make_loss(LossConfig(ignore_empty=True))
+    assert validate(Scripted(-9.0, -9.0), tiles, framing, counted, COMPUTE) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("logit", [-1e-2, -1e-6, -1e-8, -0.0, 0.0, 1e-8, 1e-6, 4e-3, 1e-2])
+def test_validation_and_storage_agree_on_what_is_salt(logit: float) -> None:
+    """Around p = .5, where a logit above 0 may be stored like one below."""
+    tiles, framing = tiny_tiles(), Framing((SIDE, SIDE), tiny_config().input)
+    rows, network = tiles.validation_rows, Scripted(logit)
+    stored = np.empty((len(rows), SIDE, SIDE), np.uint8)
+    predict([network], tiles.images[rows], stored, framing=framing, compute=COMPUTE,
+            config=InferenceConfig(tta="none"))  # fmt: skip
+    _, validated = validate(network, tiles, framing, make_loss(LossConfig()), COMPUTE)
+    assert validated == metric_score(tiles.masks[rows], stored > 127)
+    assert (validated < 1) == (logit > -1e-7)  # a probability of .5, rounded, is salt
 
 
 def test_clipping_limits_the_step(tmp_path: Path) -> None:
@@ -271,9 +321,9 @@ def test_a_snapshot_of_each_cycle_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restarts = {"name": "cosine-restarts", "cycle": 2}
-    config = tiny_config(stage(epochs=5, keep="snapshots", schedule=restarts))
-    _, seen = run_scripted(config, tmp_path, monkeypatch, [(0.5, 0.5)] * 5)
-    for number, epoch in ((1, 2), (2, 4)):  # the fifth epoch ends no cycle
+    config = tiny_config(stage(epochs=4, keep="snapshots", schedule=restarts))
+    _, seen = run_scripted(config, tmp_path, monkeypatch, [(0.5, 0.5)] * 4)
+    for number, epoch in ((1, 2), (2, 4)):
         snapshot = safetensors.torch.load_file(tmp_path / f"snapshot{number}.safetensors")
         assert same_bits(snapshot, seen[epoch - 1])
     assert len(list(tmp_path.glob("snapshot*"))) == 2
@@ -329,6 +379,88 @@ def test_early_stopping_goes_on_with_the_next_stage(
     run_scripted(config, tmp_path, monkeypatch, figures)
     # the count starts anew: .1 is the next stage's first, .2 an improvement
     assert history(tmp_path)["stage"].tolist() == ["long"] * 4 + ["next"] * 2
+
+
+CYCLES_OF_THREE = {"name": "cosine-restarts", "cycle": 3}
+
+
+@pytest.mark.parametrize("cut", [None, 2, 3])
+def test_an_early_stop_waits_for_the_end_of_a_cycle_and_its_snapshot(
+    cut: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing improves after the first epoch: stopping after the second would keep nothing."""
+    config = tiny_config(
+        stage(epochs=9, keep="snapshots", schedule=CYCLES_OF_THREE, early_stopping=1)
+    )
+    figures = [(0, 0.5)] * 9
+    if cut:
+        scripted, _ = script_validation(figures)
+        monkeypatch.setattr(training, "validate", scripted)
+        with pytest.raises(KeyboardInterrupt, match="epoch starts"):
+            train(config, tmp_path, PowerCut("epoch starts", cut))
+    final, seen = run_scripted(config, tmp_path, monkeypatch, figures)
+    assert len(history(tmp_path)) == 3
+    assert [path.name for path in tmp_path.glob("snapshot*")] == ["snapshot1.safetensors"]
+    snapshot = safetensors.torch.load_file(tmp_path / "snapshot1.safetensors")
+    assert same_bits(snapshot, seen[-1])
+    assert same_bits(snapshot, final)
+
+
+def test_an_early_stop_hands_on_the_average_of_whole_cycles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(
+        stage(
+            epochs=9, keep="average", average_over="cycles", schedule=CYCLES_OF_THREE,
+            early_stopping=3, optimizer={"lr": 0.01},
+        )
+    )  # fmt: skip
+    figures = [(0, 0.5), (0, 0.6), *[(0, 0.1)] * 7]  # patience ends after the fifth epoch
+    final, seen = run_scripted(config, tmp_path, monkeypatch, figures)
+    assert len(seen) == 6
+    mean = (seen[2]["stem.0.weight"] + seen[5]["stem.0.weight"]) / 2
+    torch.testing.assert_close(final["stem.0.weight"], mean)
+    assert not torch.equal(final["stem.0.weight"], seen[5]["stem.0.weight"])
+
+
+def test_an_improvement_before_the_end_of_the_cycle_takes_the_stop_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(
+        stage(epochs=6, keep="snapshots", schedule=CYCLES_OF_THREE, early_stopping=1)
+    )
+    figures = [(0, 0.5), (0, 0.4), (0, 0.6), (0, 0.1), (0, 0.1), (0, 0.1)]
+    run_scripted(config, tmp_path, monkeypatch, figures)
+    assert len(history(tmp_path)) == 6
+
+
+def test_the_rate_of_every_step_follows_the_schedule_across_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps are counted from the start of the stage, also where a resume takes it up."""
+    config = tiny_config(stage(epochs=3, optimizer={"lr": 0.01}), stage("next", 2))
+    steps = 2  # of an epoch
+    taken: list[float] = []
+    usual = training.set_learning_rate
+
+    def spy(optimizer: torch.optim.Optimizer, lr: float) -> None:
+        taken.append(lr)
+        usual(optimizer, lr)
+
+    monkeypatch.setattr(training, "set_learning_rate", spy)
+    expected = []
+    for one in config.stage:
+        schedule = Schedule(one.schedule, one.optimizer.lr, one.epochs, steps)
+        expected += [schedule.learning_rate(step) for step in range(one.epochs * steps)]
+    assert len(set(expected)) == 10  # no two steps are alike
+    train(config, tmp_path / "whole")
+    assert taken == expected
+    taken.clear()
+    with pytest.raises(KeyboardInterrupt, match="epoch starts"):
+        train(config, tmp_path / "cut", PowerCut("epoch starts", 3))
+    train(config, tmp_path / "cut")
+    assert taken == expected
+    assert history(tmp_path / "cut")["lr"].tolist() == pytest.approx(expected[1::2], rel=1e-5)
 
 
 def test_a_plateau_lowers_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

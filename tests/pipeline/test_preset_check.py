@@ -97,7 +97,7 @@ FAULTS = [
         r"'model.options.hypercolum'.*\n.*'hypercolumn'.*\n.*--set",
     ),
     ("[[stage]]", '[augment]\npipeline = "strung"\n[[stage]]', r"'strung'\n.*'strong'.*\n.*--set"),
-    ("epochs = 3", "epochs = 0", r"stage.0.epochs = 0\n.*greater than or equal to 1\n"),
+    ("epochs = 3", "epochs = 0", r"epochs = 0\n.*a whole number of 1 or more\n"),
 ]
 
 
