@@ -21,6 +21,9 @@ RECORDED_PACKAGES = (
     "opencv-python-headless", "numpy", "pandas", "scikit-learn",
 )  # fmt: skip
 
+#: What of a run's manifest travels with the weights of its folds.
+ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -151,6 +154,17 @@ class FoldFolder:
     @property
     def summary(self) -> Path:
         return self.path / "fold.json"
+
+    def origin(self) -> dict[str, Any]:
+        """What tells which tiles the fold's weights have not seen; nothing without a manifest.
+
+        The run's name is not in it: weights of the same training are the same, to the byte.
+        """
+        manifest = RunFolder(self.path.parent).manifest
+        if not manifest.exists():
+            return {}
+        told = read_json(manifest)
+        return {"fold": self.fold, **{key: told[key] for key in ORIGIN_KEYS if key in told}}
 
     @property
     def finished(self) -> bool:

@@ -100,7 +100,7 @@ WRONG = [
     ("input.size=0", "input.size = 0", "greater than or equal to 1"),
     ("input.size=big", "input.size = 'big'", "valid integer"),
     ("input.framing=padd", "input.framing = 'padd'", "did you mean 'pad'"),
-    ("input.channels=3", "input.channels = 3", "one of grey, grey+depth, grey3"),
+    ("input.channels=3", "input.channels = 3", "one of auto, grey, grey+depth, grey3, rgb"),
     ("input.channels=gray", "input.channels = 'gray'", "did you mean 'grey'"),
     ("training.precision=bf61", "training.precision = 'bf61'", "did you mean 'bf16'"),
     ("training.batch_size=-1", "training.batch_size = -1", "greater than or equal to 1"),

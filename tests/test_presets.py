@@ -18,6 +18,7 @@ from kaggle_salt.config import Config, ModelConfig, StageConfig
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import make_loss
@@ -44,7 +45,8 @@ every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
 def load(preset: str, *overrides: str) -> Config:
-    return load_config(preset_path(preset), overrides)
+    """A preset, for grey tiles as the competition's are."""
+    return settle_channels(load_config(preset_path(preset), overrides), coloured=False)
 
 
 def small(preset: str) -> Config:
@@ -196,8 +198,8 @@ def test_it_takes_the_competitions_tiles(preset: str, network: nn.Module) -> Non
     config = load(preset)
     Augmenter(config.augment.pipeline)
     for shrink in {1, *(stage.shrink for stage in config.stage)}:
-        size = Framing((101, 101), config.input, shrink).network_size
-        check_size(network, config.input.channel_count, size)
+        shape = Framing((101, 101), config.input, shrink).network_shape
+        check_size(network, config.input.channel_count, shape)
 
 
 @every_preset

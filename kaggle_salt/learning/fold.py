@@ -67,10 +67,10 @@ def check_trainable(config: Config, tile_shape: tuple[int, int], *, pretrained: 
     """
     Augmenter(config.augment.pipeline)
     shrinks = {1, *(stage.shrink for stage in config.stage)}
-    sizes = {Framing(tile_shape, config.input, shrink).network_size for shrink in shrinks}
+    shapes = {Framing(tile_shape, config.input, shrink).network_shape for shrink in shrinks}
     network = build(config.model, config.input.channel_count, pretrained=pretrained)
-    for size in sorted(sizes):
-        check_size(network, config.input.channel_count, size)
+    for shape in sorted(shapes):
+        check_size(network, config.input.channel_count, shape)
     return network
 
 
@@ -100,7 +100,7 @@ def train_fold(
     network = build(config.model, config.input.channel_count, pretrained=fresh)
     progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
     if config.stage[-1].keep != "snapshots":
-        save_weights(network, folder.weights)
+        save_weights(network, folder.weights, folder.origin())
     weights_hash = files_hash(folder.weight_files)
     networks = _read_networks(config, folder, compute)
     rows = tiles.validation_rows
@@ -192,7 +192,7 @@ def predict_test(
         config: The run's configuration.
         folder: A finished fold.
         ids: Test ids, in the order of ``tiles``.
-        tiles: uint8 ``[N, H, W]``, may be memory-mapped.
+        tiles: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
         data_hash: Hash of the competition's data.
         compute: Device and number format.
         progress: Called with (tiles done, tiles in all).
@@ -206,7 +206,7 @@ def predict_test(
         if dict(cached.manifest) == manifest and list(cached.ids) == list(ids):
             return cached
     networks = load_networks(config, folder, compute)
-    height, width = tiles.shape[1:]
+    height, width = tiles.shape[1:3]
     framing = final_framing(config, (height, width))
     with predictions.create(folder.test, ids, (height, width), manifest) as out:
         predict(

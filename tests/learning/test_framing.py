@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kaggle_salt.config import InputConfig
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.learning.framing import IMAGENET_MEAN, IMAGENET_STD, Framing
+from kaggle_salt.learning.channels import IMAGENET_MEAN, IMAGENET_STD
+from kaggle_salt.learning.framing import Framing
 
 Border = Literal["reflect", "edge"]
 BORDERS: list[Border] = ["reflect", "edge"]
@@ -56,7 +57,7 @@ def test_padding_by_hand_with_the_odd_pixel_at_the_end(
 def test_shrinking_a_padded_tile_takes_means_of_squares() -> None:
     framing = Framing((4, 4), InputConfig(size=4), shrink=2)
     maps = torch.arange(16.0).view(1, 1, 4, 4)
-    assert framing.network_size == 2
+    assert framing.network_shape == (2, 2)
     assert framing.frame(maps).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
 
 

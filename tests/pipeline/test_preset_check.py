@@ -54,6 +54,7 @@ def test_a_file_is_described(tmp_path: Path) -> None:
         size=32,
         framing="pad",
         channels="grey",
+        made_of="the grey level, about zero mean and unit variance",
         augmentation="light",
         stages=(
             StageReport("bce", 3, 16, "mixed", "bce", "adamw", 0.001, "cosine", "last"),

@@ -104,13 +104,13 @@ def test_without_an_encoder_there_are_no_imagenet_weights(name: str) -> None:
 )
 def test_a_size_that_does_not_suit_is_refused(config: ModelConfig, bad: int, good: int) -> None:
     network = build(config, 1)
-    check_size(network, 1, good)
+    check_size(network, 1, (good, good))
     with pytest.raises(ConfigError, match=rf"{bad}x{bad} pixels does not suit(.|\n)*size=64"):
-        check_size(network, 1, bad)
+        check_size(network, 1, (bad, bad))
     assert network.training
 
 
 def test_a_network_with_further_heads_is_checked_by_its_logits() -> None:
     network = build(model("unet", deep_supervision=True, empty_head=True), 1)
-    check_size(network, 1, 48)
+    check_size(network, 1, (48, 48))
     assert network.training
