@@ -28,9 +28,9 @@ class Framing:
     so that loss and metric are always taken on the tile's own pixels.
 
     ``config.size`` is the side of a square input. Of tiles that are no squares the shorter side
-    becomes so large; the longer one grows at the same scale, and is rounded to what as many
-    halvings divide as divide ``config.size`` (5 at most): ``resize`` takes the nearest such
-    size, ``pad`` the next that holds the tile. So every tile keeps its proportions.
+    becomes so large; the longer one grows at the same scale, and the network sees as much of it
+    as can be halved as often as the shorter side (5 times at most): ``resize`` takes the nearest
+    such size, ``pad`` the next that holds the tile. So every tile keeps its proportions.
 
     Args:
         tile_shape: (height, width) of a tile, in pixels.
@@ -82,7 +82,7 @@ class Framing:
     def _framed_shape(self) -> tuple[int, int]:
         """(height, width) of a framed tile before it is shrunk."""
         size, shorter = self.config.size, min(self.tile_shape)
-        step = math.lcm(math.gcd(size, REDUCTION), self.shrink)
+        step = self.shrink * math.gcd(size // self.shrink, REDUCTION)
 
         def side(pixels: int) -> int:
             if pixels == shorter:
