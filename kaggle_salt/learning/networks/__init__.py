@@ -125,7 +125,7 @@ def check_size(network: nn.Module, channels: int, shape: tuple[int, int]) -> Non
     """Refuse an input size that the network does not give back.
 
     Args:
-        network: On the CPU; left in the mode (train or eval) it came in.
+        network: Left in the mode (train or eval) it came in.
         channels: Input channels.
         shape: (height, width) of the network's input, in pixels.
 
@@ -133,7 +133,8 @@ def check_size(network: nn.Module, channels: int, shape: tuple[int, int]) -> Non
         ConfigError: The network cannot take that size, or its output has another; with a size
             that suits, if there is one.
     """
-    found = _fault_of_size(network, channels, shape, torch.device("cpu"))
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    found = _fault_of_size(network, channels, shape, device)
     if not found:
         return
     height, width = shape
