@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -138,15 +140,19 @@ def check_size(network: nn.Module, channels: int, shape: tuple[int, int]) -> Non
     if not found:
         return
     height, width = shape
-    meta = torch.device("meta")
-    suited = [n for n in SIZES if not _fault_of_size(network, channels, (n, n), meta)]
-    # a square of this size suits, where only a rectangle does not: then no size will
-    near = [] if min(shape) in suited else sorted(suited, key=lambda n: (n < min(shape), n))[:3]
-    if near:
+    side = min(shape)
+
+    def suits(square: int) -> bool:
+        return not _fault_of_size(network, channels, (square, square), torch.device("meta"))
+
+    nearest_first = sorted(SIZES, key=lambda square: (square < side, square))
+    if height != width and suits(side):  # no other size would help
+        expected, next_step = "square tiles", "--set model.encoder=resnet34, or --preset quick"
+    elif near := list(itertools.islice(filter(suits, nearest_first), 3)):
         expected = f"a size that every part of it divides, such as {' or '.join(map(str, near))}"
         next_step = f"--set input.size={near[0]}, and mind the stages' shrink"
     else:
-        expected = "square tiles" if suited else "a network for tiles of any size"
+        expected = "a network for tiles of any size"
         next_step = "--set model.encoder=resnet34, or --preset quick"
     raise ConfigError(
         f"an input of {height}x{width} pixels does not suit the network: it {found}",
