@@ -27,6 +27,7 @@ from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.errors import ConfigError, SaltError
 from kaggle_salt.files import write_text
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable
 from kaggle_salt.learning.framing import Framing
@@ -115,7 +116,7 @@ def measure(
     competition = Competition.open(workspace.data)
     given = ["model.weights=none"]
     given += [f"pseudo.file={pseudo}"] if preset == "pseudo" and pseudo else []
-    config = load_config(preset_path(preset), given)
+    config = settle_channels(load_config(preset_path(preset), given), coloured=False)
     plan = fit(config, competition, 60 * minutes)
     planned = load_config(preset_path(preset), [*given, *plan.overrides])
     run = RunFolder(workspace.runs / f"{preset}-{minutes:g}min")

@@ -17,6 +17,7 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
 from kaggle_salt.config_file import dump_config, load_config
 from kaggle_salt.files import file_hash, write_json, write_text
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import FoldSummary, manifest_of_test
 from kaggle_salt.predictions import Predictions
@@ -57,7 +58,7 @@ def ensemble_memory(setting: Setting) -> Measurement:
 def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:
     """Write what training five folds and predicting the test tiles would have left."""
     tiles = setting.competition
-    config = load_config(preset_path("quick"))
+    config = settle_channels(load_config(preset_path("quick")), coloured=False)
     compute = choose_compute("cpu", config.training.precision)
     table = make_folds(tiles.ids, tiles.masks, n_folds=N_FOLDS)
     write_folds(folds, table)

@@ -18,6 +18,7 @@ from benchmarks.loops import config_of
 from benchmarks.timing import compared, median_time
 from kaggle_salt.config_file import dump_config, load_config
 from kaggle_salt.files import write_text
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute, keep_freed_memory
 from kaggle_salt.learning.networks import build
 
@@ -62,7 +63,7 @@ def kept_memory(setting: Setting) -> Measurement:
 
 def main(arguments: Sequence[str]) -> None:
     """Take some steps with a configuration's network and print the median time of one in ms."""
-    config = load_config(Path(arguments[0]))
+    config = settle_channels(load_config(Path(arguments[0])), coloured=False)
     compute = choose_compute("cpu", config.training.precision, config.training.channels_last)
     network = compute.place(build(config.model, config.input.channel_count)).train()
     shape = (config.training.batch_size, config.input.channel_count)

@@ -19,6 +19,7 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict
@@ -229,4 +230,4 @@ def config_of(setting: Setting, preset: str, *given: str) -> Config:
     ]
     if setting.size.input_side is not None:
         overrides.append(f"input.size={setting.size.input_side}")
-    return load_config(preset_path(preset), overrides)
+    return settle_channels(load_config(preset_path(preset), overrides), coloured=False)

@@ -35,6 +35,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+Channels = Literal["auto", "grey", "grey3", "grey+depth", "rgb"]
+
 
 class Table(BaseModel):
     """A table of the preset: frozen, and closed to unknown keys."""
@@ -51,15 +53,18 @@ def _broken_rule(found: str, expected: str) -> PydanticCustomError:
 class InputConfig(Table):
     """How a tile becomes the network's input."""
 
-    size: PositiveInt = 128  #: side of the network's square input, in pixels
+    size: PositiveInt = 128  #: side of the network's input, in pixels; of a rectangle the shorter
     framing: Literal["pad", "resize"] = "pad"
     border: Literal["reflect", "edge"] = "reflect"  #: what padding repeats
-    #: grey; grey three times (for pretrained encoders); or grey, depth in the tile, their product
-    channels: Literal["grey", "grey3", "grey+depth"] = "grey"
+    #: grey; grey three times (for pretrained encoders); grey, the row's place in the tile, their
+    #: product; the colours; or auto: by the tiles and the network (learning.channels)
+    channels: Channels = "grey"
 
     @property
     def channel_count(self) -> int:
-        """Channels that the network sees."""
+        """Channels that the network sees; ``auto`` has to be settled first."""
+        if self.channels == "auto":
+            raise ValueError("input.channels = 'auto' is not settled: see learning.channels")
         return 1 if self.channels == "grey" else 3
 
 

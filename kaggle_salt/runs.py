@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from kaggle_salt.errors import ConfigError, nearest
+from kaggle_salt.files import read_json
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
     "kaggle-salt", "torch", "timm", "segmentation-models-pytorch", "albumentations",
     "opencv-python-headless", "numpy", "pandas", "scikit-learn",
 )  # fmt: skip
+
+#: What of a run's manifest travels with the weights of its folds.
+ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
 
 
 def package_versions() -> dict[str, str]:
@@ -86,6 +91,17 @@ class FoldFolder:
     @property
     def summary(self) -> Path:
         return self.path / "fold.json"
+
+    def origin(self) -> dict[str, Any]:
+        """What tells which tiles the fold's weights have not seen; nothing without a manifest.
+
+        The run's name is not in it: weights of the same training are the same, to the byte.
+        """
+        manifest = RunFolder(self.path.parent).manifest
+        if not manifest.exists():
+            return {}
+        told = read_json(manifest)
+        return {"fold": self.fold, **{key: told[key] for key in ORIGIN_KEYS if key in told}}
 
     @property
     def finished(self) -> bool:

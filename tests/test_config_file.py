@@ -108,7 +108,7 @@ WRONG = [
     ("input.size=2020-01-01", "input.size = 2020-01-01", WHOLE),
     ("input.size=", 'input.size = ""', WHOLE),
     ("input.framing=padd", 'input.framing = "padd"', "did you mean 'pad'"),
-    ("input.channels=3", "input.channels = 3", "one of grey, grey+depth, grey3"),
+    ("input.channels=3", "input.channels = 3", "one of auto, grey, grey+depth, grey3, rgb"),
     ("input.channels=gray", 'input.channels = "gray"', "did you mean 'grey'"),
     ("training.precision=bf61", 'training.precision = "bf61"', "did you mean 'bf16'"),
     ("training.batch_size=-1", "training.batch_size = -1", WHOLE),

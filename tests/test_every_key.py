@@ -102,9 +102,11 @@ def bits(state: dict[str, Tensor]) -> dict[str, bytes]:
 
 
 def framed(config: Config, _: Path) -> object:
-    """What the network would see of a tile."""
-    inputs = Framing((SIDE, SIDE), config.input).prepare(torch.from_numpy(tiny_tiles().images[:1]))
-    return inputs.shape, inputs.numpy().tobytes()
+    """What the network would see of a tile, and of one in colour."""
+    grey = torch.from_numpy(tiny_tiles().images[:1])
+    colour = torch.stack([grey, grey // 2, 255 - grey], dim=-1)
+    inputs = [Framing((SIDE, SIDE), config.input).prepare(tile) for tile in (grey, colour)]
+    return [(seen.shape, seen.numpy().tobytes()) for seen in inputs]
 
 
 def network_of(config: Config) -> nn.Module:
@@ -257,7 +259,7 @@ CASES = {
     "input.size": Case(("48",), framed),
     "input.framing": Case(("resize",), framed),
     "input.border": Case(("edge",), framed),
-    "input.channels": Case(("grey3", "grey+depth"), framed),
+    "input.channels": Case(("grey3", "grey+depth", "rgb"), framed),
     "model.architecture": Case(("classic-unet",), layers, ("model.options={}",)),
     "model.encoder": Case(
         ("tu-test_resnet",), layers, ("model.architecture=unet", "model.options={}")

@@ -14,12 +14,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, ModelConfig, StageConfig
+from kaggle_salt.config import Config, InferenceConfig, ModelConfig, StageConfig
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import predict
 from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build, check_size
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
@@ -44,7 +46,8 @@ every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
 def load(preset: str, *overrides: str) -> Config:
-    return load_config(preset_path(preset), overrides)
+    """A preset, for grey tiles as the competition's are."""
+    return settle_channels(load_config(preset_path(preset), overrides), coloured=False)
 
 
 def small(preset: str) -> Config:
@@ -196,8 +199,34 @@ def test_it_takes_the_competitions_tiles(preset: str, network: nn.Module) -> Non
     config = load(preset)
     Augmenter(config.augment.pipeline)
     for shrink in {1, *(stage.shrink for stage in config.stage)}:
-        size = Framing((101, 101), config.input, shrink).network_size
-        check_size(network, config.input.channel_count, size)
+        shape = Framing((101, 101), config.input, shrink).network_shape
+        check_size(network, config.input.channel_count, shape)
+
+
+@pytest.mark.parametrize("tile", [(101, 151), (96, 64)])
+def test_it_takes_rectangles_at_its_own_size(preset: str, tile: tuple[int, int]) -> None:
+    config = load(preset)
+    with torch.device("meta"):  # sizes alone: nothing is computed
+        network = build(config.model, config.input.channel_count, pretrained=False)
+    for shrink in {1, *(stage.shrink for stage in config.stage)}:
+        shape = Framing(tile, config.input, shrink).network_shape
+        assert (shape[0] > shape[1]) <= (tile[0] > tile[1])
+        check_size(network, config.input.channel_count, shape)
+
+
+@pytest.mark.parametrize("tile", [(40, 72), (72, 40)])
+def test_predictions_of_rectangles_come_back_whole(
+    preset: str, network: nn.Module, tile: tuple[int, int]
+) -> None:
+    config = small(preset)
+    framing = Framing(tile, config.input)
+    maps = torch.rand(2, 1, *tile, generator=torch.Generator().manual_seed(0))
+    if config.input.framing == "pad":
+        assert torch.equal(framing.unframe(framing.frame(maps)), maps)
+    tiles, out = (255 * maps[:, 0]).byte().numpy(), np.zeros((2, *tile), dtype=np.uint8)
+    plain = InferenceConfig(tta="none")
+    predict([network], tiles, out, framing=framing, compute=COMPUTE, config=plain)
+    assert (out > 0).any()
 
 
 @every_preset
@@ -215,7 +244,7 @@ def test_framing_keeps_every_pixel(preset: str) -> None:
         assert restored.shape == maps.shape
 
 
-@pytest.mark.parametrize("channels", ["grey", "grey3", "grey+depth"])
+@pytest.mark.parametrize("channels", ["grey", "grey3", "grey+depth", "rgb"])
 def test_it_gives_a_logit_for_every_pixel(preset: str, network: nn.Module, channels: str) -> None:
     config = load(preset, f"input.size={SIZE}", f"input.channels={channels}")
     if config.input.channel_count != load(preset).input.channel_count:

@@ -98,7 +98,8 @@ def _print_report(report: PresetReport) -> None:
         f"{r.source} can be trained: {r.description}\n"
         f"network: {r.architecture}, {_millions(r.parameters)} parameters, weights {r.weights}\n"
         f"input: tiles of {r.tile} px, {r.framing} to {r.size} px, {r.channels}; "
-        f"augmentation {r.augmentation}"
+        f"augmentation {r.augmentation}\n"
+        f"channels: {r.made_of}"
     )
     columns = ["stage", "epochs", "px", "tiles", "loss", "optimiser", "rate", "schedule", "keep"]
     print_table(columns, [

@@ -43,7 +43,7 @@ class _Affine(A.Affine):  # type: ignore[misc]
     def _warp(
         self, tile: NDArray[np.uint8], matrix: NDArray[np.float64], interpolation: int
     ) -> NDArray[np.uint8]:
-        height, width = tile.shape
+        height, width = tile.shape[:2]
         warped: NDArray[np.uint8] = cv2.warpAffine(
             tile, matrix[:2], (width, height), flags=interpolation, borderMode=self.border_mode
         )
@@ -124,12 +124,12 @@ class Augmenter:
         """Augment one tile.
 
         Args:
-            tile: uint8 ``[H, W]``.
+            tile: uint8 ``[H, W]``, or in colour ``[H, W, 3]``.
             mask: bool ``[H, W]``.
             seed: Any non-negative integer.
 
         Returns:
-            Tile and mask (0 or 1), uint8 ``[H, W]``, contiguous.
+            The tile, and the mask as uint8 ``[H, W]`` of 0 and 1, contiguous.
         """
         target = mask.view(np.uint8)
         if self._compose is None:

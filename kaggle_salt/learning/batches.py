@@ -27,7 +27,7 @@ class TrainingTiles:
     """Tiles with masks, and which of them train and which validate.
 
     Args:
-        images: uint8 ``[N, H, W]``.
+        images: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
         masks: bool ``[N, H, W]``.
         train_rows: Rows that are trained on.
         validation_rows: Rows that are only looked at.
@@ -42,7 +42,7 @@ class TrainingTiles:
 
     @property
     def tile_shape(self) -> tuple[int, int]:
-        height, width = self.images.shape[1:]
+        height, width = self.images.shape[1:3]
         return height, width
 
 
@@ -50,7 +50,7 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
     """Augmented training tiles.
 
     Args:
-        images: uint8 ``[N, H, W]``, may be memory-mapped.
+        images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
         masks: bool ``[N, H, W]``.
         augmenter: What is done to a tile and its mask.
         seed: Seed of the run; each sample's own is drawn from (seed, epoch, row).
@@ -144,7 +144,7 @@ class EpochSampler(Sampler[list[Key]]):
 def train_loader(
     dataset: TileDataset, sampler: EpochSampler, device: torch.device, workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader of (tiles, masks), both uint8 ``[B, H, W]``.
+    """A loader of (tiles, masks), uint8 ``[B, H, W]``; coloured tiles are ``[B, H, W, 3]``.
 
     Args:
         dataset: The training tiles.

@@ -72,31 +72,34 @@ def check_trainable(
     """
     Augmenter(config.augment.pipeline)
     shrinks = {1, *(stage.shrink for stage in config.stage)}
-    sizes = {Framing(tile_shape, config.input, shrink).network_size for shrink in shrinks}
+    shapes = {Framing(tile_shape, config.input, shrink).network_shape for shrink in shrinks}
     channels, batch = config.input.channel_count, config.training.batch_size
     network = build(config.model, channels, pretrained=pretrained)
-    for size in sorted(sizes):
-        check_size(network, channels, size)
+    for shape in sorted(shapes):
+        check_size(network, channels, shape)
     alone = tiles == 1  # whatever the size of a batch
     if alone or batch == 1:
-        trained = {Framing(tile_shape, config.input, s.shrink).network_size for s in config.stage}
-        _check_batch_of_one(network, channels, min(trained), alone=alone)
+        largest_shrink = max(stage.shrink for stage in config.stage)
+        smallest = Framing(tile_shape, config.input, largest_shrink).network_shape
+        _check_batch_of_one(network, channels, smallest, alone=alone)
     return network
 
 
-def _check_batch_of_one(network: nn.Module, channels: int, size: int, *, alone: bool) -> None:
+def _check_batch_of_one(
+    network: nn.Module, channels: int, shape: tuple[int, int], *, alone: bool
+) -> None:
     """Refuse batches of one tile where batch norm would have a single value to take a mean of."""
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     was_training = network.training
     network.train()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            network(torch.zeros(1, channels, size, size))
+            network(torch.zeros(1, channels, *shape))
     except ValueError as error:  # torch's batch norm
-        smaller, larger = "--set training.batch_size=2", f"--set input.size={2 * size}"
+        smaller, larger = "--set training.batch_size=2", f"--set input.size={2 * max(shape)}"
         raise ConfigError(
-            f"batch norm cannot learn from one tile a batch at {size}x{size} pixels: its maps "
-            "come down to a single value",
+            f"batch norm cannot learn from one tile a batch at {shape[0]}x{shape[1]} pixels: its "
+            "maps come down to a single value",
             expected="more tiles to train on" if alone else "two tiles a batch, or a larger input",
             next_step="salt make-folds --n-folds 5" if alone else f"{smaller}, or {larger}",
         ) from error
@@ -131,7 +134,7 @@ def train_fold(
     network = build(config.model, config.input.channel_count, pretrained=fresh)
     progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
     if config.stage[-1].keep != "snapshots":
-        save_weights(network, folder.weights)
+        save_weights(network, folder.weights, folder.origin())
     weights_hash = files_hash(folder.weight_files)
     oof = _predict_out_of_fold(config, tiles, folder, compute)
     rows = tiles.validation_rows
@@ -231,7 +234,7 @@ def predict_test(
         config: The run's configuration.
         folder: A finished fold.
         ids: Test ids, in the order of ``tiles``.
-        tiles: uint8 ``[N, H, W]``, may be memory-mapped.
+        tiles: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
         data_hash: Hash of the competition's data.
         compute: Device and number format.
         progress: Called with (tiles done, tiles in all).
@@ -244,7 +247,7 @@ def predict_test(
     if made is not None:
         return made
     networks = load_networks(config, folder, compute)
-    height, width = tiles.shape[1:]
+    height, width = tiles.shape[1:3]
     framing = final_framing(config, (height, width))
     with predictions.create(folder.test, ids, (height, width), manifest) as out:
         predict(

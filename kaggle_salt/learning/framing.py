@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from kaggle_salt.config import InputConfig
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning.channels import channels_of
 
-#: Mean and standard deviation of ImageNet's pixels, by channel; their means serve grey input.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+#: By how much networks make their input smaller: five halvings.
+REDUCTION = 32
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,15 @@ class Framing:
     network sees the framed tile at a fraction of its size, and its output is interpolated back,
     so that loss and metric are always taken on the tile's own pixels.
 
+    ``config.size`` is the side of a square input. Of tiles that are no squares the shorter side
+    becomes so large; the longer one grows at the same scale, and the network sees as much of it
+    as can be halved as often as the shorter side (5 times at most): ``resize`` takes the nearest
+    such size, ``pad`` the next that holds the tile. So every tile keeps its proportions.
+
     Args:
         tile_shape: (height, width) of a tile, in pixels.
         config: Size, mode, border and channels.
-        shrink: Whole number by which the network's input is smaller than ``config.size``.
+        shrink: Whole number by which the network's input is smaller than the framed tile.
 
     Raises:
         ConfigError: The tile does not fit into the size, or the size cannot be shrunk so.
@@ -41,11 +47,12 @@ class Framing:
 
     def __post_init__(self) -> None:
         size, (height, width) = self.config.size, self.tile_shape
-        if self.config.framing == "pad" and max(height, width) > size:
+        shorter = min(height, width)
+        if self.config.framing == "pad" and shorter > size:
             raise ConfigError(
                 f"tiles of {height}x{width} cannot be padded to {size}x{size}",
-                expected=f"a size of at least {max(height, width)}",
-                next_step=f"--set input.size={-(-max(height, width) // 32) * 32}, "
+                expected=f"a size of at least {shorter}",
+                next_step=f"--set input.size={-(-shorter // 32) * 32}, "
                 "or --set input.framing=resize",
             )
         if size % self.shrink:
@@ -55,55 +62,70 @@ class Framing:
                 next_step=f"--set input.size={-(-size // self.shrink) * self.shrink}, "
                 "or --set stage.NAME.shrink=1",
             )
-        reach = max(self._padding) if self.config.framing == "pad" else 0
-        if self.config.border == "reflect" and reach >= self._zoom * min(height, width):
+        left, right, top, bottom = self._padding if self.config.framing == "pad" else (0, 0, 0, 0)
+        reach = [max(top, bottom) - self._zoom * height, max(left, right) - self._zoom * width]
+        if self.config.border == "reflect" and max(reach) >= 0:
             raise ConfigError(
-                f"tiles of {height}x{width} are too small to be reflected by {reach} pixels",
+                f"tiles of {height}x{width} are too small to be reflected by "
+                f"{max(left, right, top, bottom)} pixels",
                 expected="a border narrower than the tile",
                 next_step="--set input.border=edge, or a smaller input.size",
             )
 
     @property
-    def network_size(self) -> int:
-        """Side of what the network sees, in pixels."""
-        return self.config.size // self.shrink
+    def network_shape(self) -> tuple[int, int]:
+        """(height, width) of what the network sees, in pixels."""
+        height, width = self._framed_shape
+        return height // self.shrink, width // self.shrink
+
+    @property
+    def _framed_shape(self) -> tuple[int, int]:
+        """(height, width) of a framed tile before it is shrunk."""
+        size, shorter = self.config.size, min(self.tile_shape)
+        step = self.shrink * math.gcd(size // self.shrink, REDUCTION)
+
+        def side(pixels: int) -> int:
+            if pixels == shorter:
+                return size
+            if self.config.framing == "resize":
+                return max(round(pixels * size / shorter / step) * step, size)
+            return max(-(-self._zoom * pixels // step) * step, size)
+
+        height, width = self.tile_shape
+        return side(height), side(width)
 
     @property
     def _zoom(self) -> int:
         """Side of the square that a pixel becomes before padding: 2 at 256 px, 4 at 512."""
-        alone = -(-max(self.tile_shape) // 32) * 32  # the size that networks take a tile in
+        alone = -(-min(self.tile_shape) // 32) * 32  # the size that networks take a tile in
         return max(1, self.config.size // alone)
 
     @property
     def _padding(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom); the odd pixel goes to the right and the bottom."""
-        vertical, horizontal = (self.config.size - self._zoom * side for side in self.tile_shape)
+        sides = zip(self._framed_shape, self.tile_shape, strict=True)
+        vertical, horizontal = (framed - self._zoom * side for framed, side in sides)
         left, top = horizontal // 2, vertical // 2
         return left, horizontal - left, top, vertical - top
 
     def prepare(self, tiles: Tensor) -> Tensor:
-        """Normalise and frame grey tiles, on whatever device they are.
+        """Normalise and frame tiles, on whatever device they are.
+
+        The depth of ``grey+depth`` belongs to the tile's rows, 0 at its top and 1 at its bottom,
+        and is framed like its pixels: a row that padding repeats has its own depth again.
 
         Args:
-            tiles: uint8 ``[B, H, W]``.
+            tiles: uint8 ``[B, H, W]``, or in colour ``[B, H, W, 3]``.
 
         Returns:
-            float32 ``[B, C, S, S]``: grey, about zero mean and unit variance; the same with the
-            statistics of ImageNet's three channels; or grey, the row's depth in the tile (0 at
-            the top, 1 at the bottom), and their product.
+            float32 ``[B, C, S, T]``, (S, T) = :attr:`network_shape`; the channels as
+            :func:`kaggle_salt.learning.channels.describe` has them.
         """
-        grey = tiles[:, None].float() / 255  # [B, 1, H, W]
-        if self.config.channels == "grey3":
-            # number by number: a tensor made of them here would have to wait for a GPU
-            statistics = zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)
-            channels = [(grey - mean) / std for mean, std in statistics]
-            return self.frame(torch.cat(channels, dim=1))  # [B, 3, S, S]
-        framed = self.frame((grey - sum(IMAGENET_MEAN) / 3) / (sum(IMAGENET_STD) / 3))
-        if self.config.channels == "grey":
-            return framed  # [B, 1, S, S]
-        depth = torch.linspace(0, 1, framed.shape[-2], device=tiles.device)
-        depth = depth[:, None].expand_as(framed)  # [B, 1, S, S]
-        return torch.cat([framed, depth, framed * depth], dim=1)
+        framed = self.frame(channels_of(tiles, self.config.channels))
+        if self.config.channels != "grey+depth":
+            return framed  # [B, 1 or 3, S, T]
+        product = framed[:, :1] * framed[:, 1:]
+        return torch.cat([framed, product], dim=1)  # [B, 3, S, T]
 
     def frame(self, maps: Tensor) -> Tensor:
         """Fit maps of tile size to the network.
@@ -112,11 +134,13 @@ class Framing:
             maps: float ``[B, C, H, W]``.
 
         Returns:
-            float ``[B, C, S, S]``, S = :attr:`network_size`.
+            float ``[B, C, S, T]``, (S, T) = :attr:`network_shape`.
         """
         if self.config.framing == "resize":
-            size = (self.network_size, self.network_size)
-            return F.interpolate(maps, size=size, mode="bilinear", antialias=self.shrink > 1)
+            shape = self.network_shape
+            # otherwise what is finer than the network's pixels would show as a pattern of its own
+            smaller = any(new < old for new, old in zip(shape, self.tile_shape, strict=True))
+            return F.interpolate(maps, size=shape, mode="bilinear", antialias=smaller)
         if self._zoom > 1:
             maps = F.interpolate(maps, scale_factor=self._zoom, mode="nearest")
         mode = {"reflect": "reflect", "edge": "replicate"}[self.config.border]
@@ -129,7 +153,7 @@ class Framing:
         (To float32's rounding where pixels became squares: it takes their mean.)
 
         Args:
-            maps: float ``[B, C, S, S]``.
+            maps: float ``[B, C, S, T]``.
 
         Returns:
             float ``[B, C, H, W]``.

@@ -36,7 +36,7 @@ def predict(
     Args:
         networks: Placed on ``compute``; set to eval mode. More than one are the snapshots of a
             training.
-        tiles: uint8 ``[N, H, W]``.
+        tiles: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
         out: uint8 ``[N, H, W]``, filled by :func:`to_levels`.
         framing: How tiles fit the network.
         compute: Device and number format.
@@ -79,7 +79,7 @@ def tile_probabilities(
 
     Args:
         network: In eval mode.
-        tiles: uint8 ``[B, H, W]`` on the device.
+        tiles: uint8 ``[B, H, W]`` or ``[B, H, W, 3]`` on the device.
         framing: How tiles fit the network.
         compute: Device and number format.
         tta: ``none`` or ``flip``.
@@ -95,7 +95,7 @@ def tile_probabilities(
     plain = probabilities(tiles)
     if tta == "none":
         return plain
-    return (plain + probabilities(tiles.flip(-1)).flip(-1)) / 2
+    return (plain + probabilities(tiles.flip(2)).flip(2)) / 2  # of [B, H, W(, 3)] the columns
 
 
 def _batches(

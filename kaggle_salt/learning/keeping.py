@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
@@ -12,6 +15,9 @@ from kaggle_salt.config import StageConfig
 from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
 from kaggle_salt.runs import FoldFolder
+
+#: Key of the metadata in a file of weights.
+ORIGIN = "kaggle_salt"
 
 
 class Keeper:
@@ -55,7 +61,7 @@ class Keeper:
         elif stage.keep == "average" and (stage.average_over == "epochs" or not rest):
             self.average.update(network)
         elif stage.keep == "snapshots" and not rest:
-            save_weights(network, self.folder.snapshot(cycles))
+            save_weights(network, self.folder.snapshot(cycles), self.folder.origin())
 
     def hand_on(self, network: nn.Module) -> bool:
         """Give the network the weights kept.
@@ -70,11 +76,33 @@ class Keeper:
         return self.average.count > 0
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's parameters and buffers as safetensors, atomically."""
+def save_weights(network: nn.Module, path: Path, origin: Mapping[str, Any]) -> None:
+    """Write a network's parameters and buffers as safetensors, atomically.
+
+    Args:
+        network: The network.
+        path: The file.
+        origin: What the file says of its training, as :func:`read_origin` gives it back.
+    """
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # one entry: of several the order, and with it the file's hash, would be left to chance
+    metadata = {ORIGIN: json.dumps(origin, sort_keys=True)} if origin else None
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(state, temporary)
+        safetensors.torch.save_file(state, temporary, metadata)
+
+
+def read_origin(path: Path) -> dict[str, Any]:
+    """What weights say of their training: see :meth:`kaggle_salt.runs.FoldFolder.origin`.
+
+    Returns:
+        Nothing if the file says nothing, or is no safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            origin = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return {}
+    return origin if isinstance(origin, dict) else {}
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

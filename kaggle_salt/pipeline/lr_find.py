@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_salt.competition.folds import fold_rows, read_folds
+from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import ConfigError, nearest
 from kaggle_salt.files import write_text
@@ -16,6 +17,7 @@ from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.rate_sweep import Suggestion, suggest, sweep_stage
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.training_data import settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve
 from kaggle_salt.runs import RunFolder
@@ -103,7 +105,9 @@ def find_learning_rate(
     """
     listener, sweep = listener or Listener(), sweep or Sweep()
     chosen = _choose_stage(config, stage)
-    tiles = _tiles(workspace, fold, listener)
+    competition = workspace.open(listener)
+    config = settle_for(competition, config, listener)
+    tiles = _tiles(workspace, competition, fold)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     check_trainable(config, tiles.tile_shape, pretrained=True)
     where = f"run {run.name}, fold {fold}, stage {chosen.name}"
@@ -116,8 +120,7 @@ def find_learning_rate(
     return LrReport(chosen.name, chosen.optimizer.lr, found, len(curve), csv, picture)
 
 
-def _tiles(workspace: Workspace, fold: int, listener: Listener) -> TrainingTiles:
-    competition = workspace.open(listener)
+def _tiles(workspace: Workspace, competition: Competition, fold: int) -> TrainingTiles:
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     parse_folds(str(fold), sorted(set(table["fold"].tolist())))
     rows = fold_rows(table, competition.ids, fold)

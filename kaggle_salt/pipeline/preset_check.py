@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.learning.fold import check_trainable
-from kaggle_salt.learning.networks import WHOLE, count_parameters
+from kaggle_salt.learning.networks import count_parameters, stands_on_encoder
 from kaggle_salt.presets import preset_path
 
 
@@ -41,6 +42,7 @@ class PresetReport:
         size: Side of the network's input, in pixels.
         framing: How a tile becomes as large: pad or resize.
         channels: What the network sees of it.
+        made_of: What these channels are, in a line.
         augmentation: Name of the pipeline.
         stages: In the order they are trained.
         needs: What has to be there when it is trained.
@@ -55,6 +57,7 @@ class PresetReport:
     size: int
     framing: str
     channels: str
+    made_of: str
     augmentation: str
     stages: tuple[StageReport, ...]
     needs: tuple[str, ...]
@@ -72,8 +75,10 @@ def check_preset(source: str, tile: int) -> PresetReport:
             does not suit it; an unknown augmentation; a weights file that does not fit.
     """
     config = load_config(Path(source) if Path(source).suffix else preset_path(source))
+    asked = config.input.channels
+    config = settle_channels(config, coloured=False)  # there are no tiles: as for Kaggle's
     model = config.model
-    downloads = model.weights == "imagenet" and model.architecture not in WHOLE
+    downloads = model.weights == "imagenet" and stands_on_encoder(model)
     network = check_trainable(config, (tile, tile), pretrained=not downloads)
     return PresetReport(
         source=source,
@@ -84,7 +89,8 @@ def check_preset(source: str, tile: int) -> PresetReport:
         tile=tile,
         size=config.input.size,
         framing=config.input.framing,
-        channels=config.input.channels,
+        channels=asked,
+        made_of=describe(asked),
         augmentation=config.augment.pipeline,
         stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
         needs=tuple(_needs(config)),

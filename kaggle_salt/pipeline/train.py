@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,8 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
-from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
+from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import RunFolder, package_versions
@@ -56,18 +58,28 @@ def train(
     """
     listener = listener or Listener()
     data = TrainingData.open(workspace, config, folds, listener)
+    config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     _check_folders(run, config, data, resume=resume, overwrite=overwrite)
+    removed = [run.fold(number).path for number in data.folds] if overwrite else []
+    refuse_to_delete(config.model.weights, removed)
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
+    to_begin = [n for n in to_train if overwrite or not run.fold(n).checkpoint.exists()]
+    weights = examine_weights(config, to_begin, data.hashes, listener)
+    _refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
-        fresh = overwrite or not all(run.fold(n).checkpoint.exists() for n in to_train)
-        fewest = min(data.tiles_to_train_on(n) for n in to_train)
-        check_trainable(config, data.competition.tile_shape, pretrained=fresh, tiles=fewest)
-    if overwrite:
-        for number in data.folds:
-            shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    _claim(run, config, data.hashes, compute)
+        _check_network(config, data, to_train, pretrained=bool(to_begin))
+    for folder in removed:
+        shutil.rmtree(folder, ignore_errors=True)
+    _claim(run, config, {**data.hashes, **weights}, compute)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
+
+
+def _check_network(
+    config: Config, data: TrainingData, folds: Sequence[int], *, pretrained: bool
+) -> None:
+    fewest = min(data.tiles_to_train_on(fold) for fold in folds)
+    check_trainable(config, data.competition.tile_shape, pretrained=pretrained, tiles=fewest)
 
 
 def _train_one(
@@ -138,7 +150,22 @@ def _check_folders(
         )
 
 
-def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: Compute) -> None:
+def _refuse_other_weights(
+    run: RunFolder, weights: Mapping[str, Any], replaced: Sequence[int]
+) -> None:
+    """Refuse to begin a fold with other starting weights than the folds that stay had."""
+    if not weights or not run.manifest.exists() or not set(run.claimed_folds()) - set(replaced):
+        return
+    before = read_json(run.manifest).get("weights_hash")
+    if before not in (None, weights["weights_hash"]):
+        raise ConfigError(
+            f"run {run.name} was started from other weights than those now in the file",
+            expected="the file whose hash stands in its manifest.json",
+            next_step="restore it, or start a new run with --run NAME",
+        )
+
+
+def _claim(run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: Compute) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return

@@ -18,6 +18,7 @@ from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import PseudoLabels, read_pseudo_labels
@@ -90,6 +91,27 @@ class TrainingData:
             *rows,
             pseudo_rows=np.arange(len(own.ids), len(own.ids) + len(images)),
         )
+
+
+def settle_for(competition: Competition, config: Config, listener: Listener) -> Config:
+    """The configuration with what ``auto`` stands for with these tiles.
+
+    Args:
+        competition: The tiles.
+        config: A configuration.
+        listener: Told what the network will see, where that is not plain.
+    """
+    coloured = competition.images.ndim == 4
+    settled = settle_channels(config, coloured=coloured)
+    channels = settled.input.channels
+    if config.input.channels == "auto" or channels == "grey+depth":
+        listener.note(f"input.channels = {channels}: {describe(channels)}")
+    elif coloured and channels != "rgb":
+        listener.note(
+            f"the tiles are in colour, and input.channels = {channels} sees their luminance alone; "
+            "to see the colours: --set input.channels=rgb"
+        )
+    return settled
 
 
 def _read_labels(

@@ -81,9 +81,10 @@ def test_a_file_is_checked_and_described(tmp_path: Path) -> None:
     assert told[0].startswith(f"{path} can be trained")
     assert told[1].startswith("network: compact, 0.0 M parameters, weights none")
     assert told[2] == "input: tiles of 24 px, pad to 32 px, grey; augmentation flip"
+    assert told[3] == "channels: the grey level, about zero mean and unit variance"
     bce = "bce 4 32 mixed bce adamw 0.03 cosine last"
     swa = "swa 1 32 mixed lovasz adamw 0.001 cosine average"
-    assert [" ".join(line.split()) for line in told[4:]] == [bce, swa]
+    assert [" ".join(line.split()) for line in told[5:]] == [bce, swa]
 
 
 def test_what_is_needed_is_said() -> None:

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.config_file import dump_config
-from kaggle_salt.runs import RunFolder, write_text
+from kaggle_salt.files import write_text
+from kaggle_salt.runs import RunFolder
 from tests.tiny import (
     UploadStandIn,
     files_under,

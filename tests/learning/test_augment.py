@@ -158,3 +158,24 @@ def test_transforms_draw_independently() -> None:
         warped_or_brightened = not np.array_equal(out, tile[:, ::-1] if flipped else tile)
         seen.add((flipped, warped_or_brightened))
     assert seen == {(False, False), (False, True), (True, False), (True, True)}
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_a_coloured_rectangle_keeps_its_kind(pipeline: str) -> None:
+    tile = np.stack([noise(seed=seed)[:24] for seed in range(3)], axis=-1)
+    augmenter = Augmenter(pipeline)
+    for seed in range(20):
+        image, target = augmenter(tile, disc(32)[:24], seed)
+        assert (image.shape, target.shape) == ((24, 32, 3), (24, 32))
+        assert image.dtype == target.dtype == np.uint8
+        assert image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("pipeline", ["none", "flip", "light"])
+def test_a_tile_in_colour_is_moved_and_lit_like_the_grey_one(pipeline: str) -> None:
+    augmenter = Augmenter(pipeline)
+    for seed in range(20):
+        grey, mask = augmenter(noise(), disc(32), seed)
+        colours, other = augmenter(np.stack([noise()] * 3, axis=-1), disc(32), seed)
+        assert np.array_equal(colours, np.stack([grey] * 3, axis=-1))
+        assert np.array_equal(mask, other)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kaggle_salt.config import InputConfig
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.learning.framing import IMAGENET_MEAN, IMAGENET_STD, Framing
+from kaggle_salt.learning.channels import IMAGENET_MEAN, IMAGENET_STD
+from kaggle_salt.learning.framing import Framing
 
 Border = Literal["reflect", "edge"]
 BORDERS: list[Border] = ["reflect", "edge"]
@@ -56,7 +57,7 @@ def test_padding_by_hand_with_the_odd_pixel_at_the_end(
 def test_shrinking_a_padded_tile_takes_means_of_squares() -> None:
     framing = Framing((4, 4), InputConfig(size=4), shrink=2)
     maps = torch.arange(16.0).view(1, 1, 4, 4)
-    assert framing.network_size == 2
+    assert framing.network_shape == (2, 2)
     assert framing.frame(maps).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
 
 
@@ -138,3 +139,172 @@ def test_a_reflection_further_than_the_tile_is_refused() -> None:
     Framing((8, 8), InputConfig(size=22))  # 7 pixels on each side: the farthest there is
     with pytest.raises(ConfigError, match=r"8x8 are too small to be reflected by 8 (.|\n)*edge"):
         Framing((8, 8), InputConfig(size=23))
+
+
+def test_a_tile_reflected_further_along_one_side_only_is_refused() -> None:
+    Framing((8, 24), InputConfig(size=22))  # 24 px need no more than 2
+    with pytest.raises(ConfigError, match=r"8x24 are too small to be reflected by 8 "):
+        Framing((8, 24), InputConfig(size=23))
+
+
+# --- the depth of the rows
+
+
+def depth_of(framing: Framing) -> list[float]:
+    """The depth channel's rows, all columns of which are alike."""
+    tiles = torch.full((1, *framing.tile_shape), 255, dtype=torch.uint8)
+    grey, depth, product = framing.prepare(tiles)[0]
+    assert torch.equal(depth, depth[:, :1].expand_as(depth))
+    assert torch.equal(product, grey * depth)
+    assert grey.unique().numel() == 1
+    return [round(value, 6) for value in depth[:, 0].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("border", "expected"),
+    [("reflect", [0.5, 0, 0.5, 1, 0.5, 0]), ("edge", [0, 0, 0.5, 1, 1, 1])],
+)
+def test_depth_is_the_tiles_own_where_it_is_padded(border: Border, expected: list[float]) -> None:
+    config = InputConfig(size=6, border=border, channels="grey+depth")
+    assert depth_of(Framing((3, 3), config)) == expected
+
+
+def test_depth_of_an_enlarged_pixel_is_its_own() -> None:
+    rows = depth_of(Framing((32, 32), InputConfig(size=64, channels="grey+depth")))
+    assert rows == [round(row / 31, 6) for row in range(32) for _ in range(2)]
+
+
+def test_depth_falls_from_top_to_bottom_where_the_tile_is_resized() -> None:
+    config = InputConfig(size=8, framing="resize", channels="grey+depth")
+    assert depth_of(Framing((5, 5), config))[::7] == [0, 1]
+    rows = depth_of(Framing((5, 5), config))
+    assert rows == sorted(rows)
+    assert len({*rows}) == 8
+    assert rows == pytest.approx([1 - row for row in reversed(rows)], abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["pad", "resize"])
+def test_depth_of_a_shrunk_input_is_the_mean_of_its_rows(mode: Literal["pad", "resize"]) -> None:
+    config = InputConfig(size=4, framing=mode, channels="grey+depth")
+    rows = depth_of(Framing((4, 4), config, shrink=2))
+    assert rows == sorted(rows)
+    assert rows == pytest.approx([1 - row for row in reversed(rows)], abs=1e-6)
+    assert mode == "resize" or rows == pytest.approx([1 / 6, 5 / 6], abs=1e-6)
+
+
+# --- what is finer than the network's pixels
+
+
+@pytest.mark.parametrize(
+    ("tile", "size", "shrink", "mode"),
+    [
+        (96, 32, 1, "resize"),
+        (48, 64, 4, "resize"),
+        (60, 60, 3, "resize"),
+        (48, 48, 2, "pad"),
+        (48, 64, 4, "pad"),
+    ],
+)
+def test_a_fine_checkerboard_becomes_grey(
+    tile: int, size: int, shrink: int, mode: Literal["pad", "resize"]
+) -> None:
+    """Of every third pixel alone it would be a coarser board, as black and white as before."""
+    framing = Framing((tile, tile), InputConfig(size=size, framing=mode), shrink)
+    board = (torch.arange(tile)[:, None] + torch.arange(tile)) % 2
+    seen = framing.frame(board.float()[None, None])
+    assert seen.shape == (1, 1, *framing.network_shape)
+    inner = seen[..., 2:-2, 2:-2]
+    assert inner.sub(0.5).abs().max() < 0.1
+
+
+def test_antialiasing_is_for_smaller_sizes_only() -> None:
+    """An enlarged tile is interpolated and nothing else, though the stage shrinks its input."""
+    maps = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    seen = Framing((20, 20), InputConfig(size=64, framing="resize"), shrink=2).frame(maps)
+    assert torch.equal(seen, torch.nn.functional.interpolate(maps, size=32, mode="bilinear"))
+
+
+# --- tiles that are no squares
+
+
+@pytest.mark.parametrize(
+    ("tile", "size", "mode", "shape"),
+    [
+        ((101, 151), 112, "pad", (112, 160)),
+        ((151, 101), 112, "pad", (160, 112)),
+        ((101, 151), 128, "pad", (128, 160)),
+        ((100, 101), 128, "pad", (128, 128)),
+        ((64, 96), 128, "pad", (128, 192)),  # a pixel is four, in both directions
+        ((64, 96), 112, "pad", (112, 112)),
+        ((101, 151), 128, "resize", (128, 192)),
+        ((64, 96), 128, "resize", (128, 192)),
+        ((96, 64), 160, "resize", (256, 160)),
+        ((101, 101), 101, "resize", (101, 101)),
+        ((30, 70), 33, "resize", (33, 77)),
+    ],
+)
+def test_a_rectangle_keeps_its_proportions(
+    tile: tuple[int, int], size: int, mode: Literal["pad", "resize"], shape: tuple[int, int]
+) -> None:
+    framing = Framing(tile, InputConfig(size=size, framing=mode))
+    assert framing.network_shape == shape
+    assert framing.frame(torch.zeros(1, 1, *tile)).shape == (1, 1, *shape)
+
+
+@pytest.mark.parametrize(
+    ("size", "shrink", "shape"),
+    [(112, 1, (112, 160)), (112, 2, (56, 80)), (128, 1, (128, 160)), (128, 2, (64, 96))],
+)
+def test_a_longer_side_is_halved_as_often_as_the_shorter(
+    size: int, shrink: int, shape: tuple[int, int]
+) -> None:
+    """56 px are 7 of 8, and so are 80; but 64 px are 2 of 32, so that 80 would not do."""
+    assert Framing((101, 151), InputConfig(size=size), shrink).network_shape == shape
+
+
+@st.composite
+def rectangles(draw: st.DrawFn) -> tuple[tuple[int, int], InputConfig]:
+    """Tiles of which one side may be longer than the input's size."""
+    shorter = draw(st.integers(1, 40))
+    sides = (shorter, draw(st.integers(shorter, 3 * shorter)))
+    height, width = draw(st.permutations(sides))
+    return (height, width), InputConfig(size=draw(st.integers(shorter, 70)), border="edge")
+
+
+@given(rectangles())
+def test_unframe_undoes_padding_of_rectangles(
+    case: tuple[tuple[int, int], InputConfig],
+) -> None:
+    shape, config = case
+    framing = Framing(shape, config)
+    maps = torch.randint(0, 256, (1, 2, *shape), generator=torch.Generator().manual_seed(0)).float()
+    framed = framing.frame(maps)
+    assert framed.shape == (1, 2, *framing.network_shape)
+    assert min(framed.shape[-2:]) == config.size
+    assert torch.equal(framing.unframe(framed), maps)
+
+
+@pytest.mark.parametrize("mode", ["pad", "resize"])
+@pytest.mark.parametrize("shrink", [1, 2])
+def test_a_place_in_a_rectangle_stays_in_its_place(
+    mode: Literal["pad", "resize"], shrink: int
+) -> None:
+    framing = Framing((20, 44), InputConfig(size=32, framing=mode), shrink)
+    ramps = [
+        torch.linspace(0, 1, 44).expand(20, 44),
+        torch.linspace(0, 1, 20)[:, None].expand(20, 44),
+    ]
+    maps = torch.stack(ramps)[None]
+    restored = framing.unframe(framing.frame(maps))
+    assert restored.shape == maps.shape
+    torch.testing.assert_close(restored[..., 3:-3, 3:-3], maps[..., 3:-3, 3:-3], atol=0.01, rtol=0)
+
+
+def test_coloured_tiles_are_framed_channel_by_channel() -> None:
+    tiles = torch.randint(0, 256, (2, 6, 4, 3), generator=torch.Generator().manual_seed(0)).byte()
+    framing = Framing((6, 4), InputConfig(size=8, border="edge", channels="rgb"))
+    seen = framing.prepare(tiles)
+    assert seen.shape == (2, 3, 8, 8)
+    levels = seen[..., 1:7, 2:6] * torch.tensor(IMAGENET_STD)[:, None, None]
+    levels = (levels + torch.tensor(IMAGENET_MEAN)[:, None, None]) * 255
+    assert torch.equal(levels.round().byte().permute(0, 2, 3, 1), tiles)

@@ -120,3 +120,33 @@ def test_progress_counts_the_tiles_to_the_last() -> None:
         progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == [(4, 10), (8, 10), (10, 10)]
+
+
+def coloured(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Three colours that are not alike, ``[N, H, W, 3]``."""
+    return np.stack([tiles, tiles // 2, 255 - tiles], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def colour_network() -> nn.Module:
+    torch.manual_seed(0)
+    net = COMPUTE.place(build(tiny_config().model, 3)).eval()
+    for parameter in net.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return net
+
+
+def test_coloured_rectangles_are_mirrored_by_their_columns(colour_network: nn.Module) -> None:
+    """And not by their colours, which come last."""
+    tiles = coloured(tiny_tiles().images[:, :20])
+    framing = Framing((20, 24), InputConfig(size=32, channels="rgb"))
+
+    def run_on(views: NDArray[np.uint8], config: InferenceConfig) -> NDArray[np.int64]:
+        out = np.zeros(tiles.shape[:3], dtype=np.uint8)
+        predict([colour_network], views, out, framing=framing, compute=COMPUTE, config=config)
+        return out.astype(np.int64)
+
+    mirrored = run_on(np.ascontiguousarray(tiles[:, :, ::-1]), FLIP)
+    assert abs(run_on(tiles, FLIP)[..., ::-1] - mirrored).max() <= 1
+    assert abs(run_on(tiles, FLIP) - run_on(tiles, PLAIN)).max() > 1
+    assert abs(run_on(tiles, PLAIN) - run_on(tiles[..., ::-1].copy(), PLAIN)).max() > 1

@@ -97,7 +97,7 @@ def test_best_is_a_copy_that_the_next_step_does_not_change(tmp_path: Path) -> No
 def test_weights_and_buffers_are_written(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(2, 3, 1).to(memory_format=torch.channels_last),
                             nn.BatchNorm2d(3))  # fmt: skip
-    save_weights(network, tmp_path / "w.safetensors")
+    save_weights(network, tmp_path / "w.safetensors", {})
     tensors = safetensors.torch.load_file(tmp_path / "w.safetensors")
     assert tensors.keys() == network.state_dict().keys()
     assert all(torch.equal(tensors[name], value) for name, value in network.state_dict().items())

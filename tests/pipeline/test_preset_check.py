@@ -54,6 +54,7 @@ def test_a_file_is_described(tmp_path: Path) -> None:
         size=32,
         framing="pad",
         channels="grey",
+        made_of="the grey level, about zero mean and unit variance",
         augmentation="light",
         stages=(
             StageReport("bce", 3, 16, "mixed", "bce", "adamw", 0.001, "cosine", "last"),
@@ -127,3 +128,33 @@ def test_what_has_no_suffix_is_a_preset(tmp_path: Path, monkeypatch: pytest.Monk
         check_preset("qiuck", tile=24)
     with pytest.raises(ConfigError, match=r"none.toml cannot be read"):
         check_preset("none.toml", tile=24)
+
+
+def test_auto_is_settled_as_for_grey_tiles(tmp_path: Path) -> None:
+    source = write(tmp_path, OWN.replace("size = 32", 'size = 32, channels = "auto"'))
+    report = check_preset(source, tile=24)
+    assert report.channels == "auto"
+    assert report.made_of.startswith("rgb of coloured tiles")
+    assert report.parameters == check_preset(write(tmp_path), tile=24).parameters
+
+
+def test_it_says_what_the_depth_channel_is_made_of(tmp_path: Path) -> None:
+    source = write(tmp_path, OWN.replace("size = 32", 'size = 32, channels = "grey+depth"'))
+    assert "depths.csv is not read" in check_preset(source, tile=24).made_of
+
+
+@pytest.mark.parametrize(("size", "valid"), [(128, False), (224, True)])
+def test_a_transformer_is_told_its_size(size: int, valid: bool, tmp_path: Path) -> None:
+    text = f"""
+    input = {{ size = {size} }}
+    model = {{ encoder = "tu-swin_tiny_patch4_window7_224", weights = "none" }}
+    [[stage]]
+    name = "bce"
+    epochs = 1
+    """
+    source = write(tmp_path, text)
+    if valid:
+        assert check_preset(source, tile=101).size == 224
+        return
+    with pytest.raises(ConfigError, match=r"128x128 pixels does not suit(.|\n)*input.size=224"):
+        check_preset(source, tile=101)

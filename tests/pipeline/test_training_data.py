@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,22 @@ import pytest
 from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
-from kaggle_salt.config import Config, PseudoConfig, StageConfig
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config import (
+    Channels,
+    Config,
+    InputConfig,
+    ModelConfig,
+    PseudoConfig,
+    StageConfig,
+)
+from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash
+from kaggle_salt.files import file_hash, read_json
+from kaggle_salt.pipeline.members import predict_fold
 from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import (
     Confidence,
@@ -21,8 +34,9 @@ from kaggle_salt.pseudo_labels import (
     Teachers,
     write_pseudo_labels,
 )
+from kaggle_salt.runs import RunFolder
 from tests.makers import TinyCompetition, write_competition
-from tests.tiny import Heard
+from tests.tiny import Heard, draw_no_curves, tiny_config
 
 STAGE = StageConfig(name="bce", epochs=1)
 
@@ -138,3 +152,70 @@ def test_labels_of_other_folds_or_for_other_folds_are_refused(
     make_fold_table(workspace, n_folds=2, seed=1, overwrite=True)
     with pytest.raises(DataError, match="made with another fold table"):
         TrainingData.open(workspace, config, "0", Listener())
+
+
+def in_colour(competition: Competition) -> Competition:
+    """The same tiles, in three colours that differ."""
+    images, test_images = (
+        np.stack([grey, grey // 2, 255 - grey], axis=-1)
+        for grey in (competition.images, competition.test_images)
+    )
+    return replace(competition, images=images, test_images=test_images)
+
+
+def test_coloured_tiles_with_pseudo_labels_join_the_others(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    config = write_labels(workspace, {"0": [made.test_ids[2]]})
+    data = TrainingData.open(workspace, config, "0", Listener())
+    data = replace(data, competition=in_colour(data.competition))
+    tiles = data.tiles(0)
+    assert tiles.images.shape == (7, 8, 8, 3)
+    assert tiles.masks.shape == (7, 8, 8)
+    assert tiles.tile_shape == (8, 8)
+    assert np.array_equal(tiles.images[6, ..., 2], 255 - made.test_images[2])
+
+
+@pytest.mark.parametrize(
+    ("channels", "coloured", "settled", "note"),
+    [
+        ("auto", True, "rgb", "input.channels = rgb: red, green and blue"),
+        ("auto", False, "grey", "input.channels = grey: the grey level"),
+        ("grey", True, "grey", "grey sees their luminance alone(.|\n)*input.channels=rgb"),
+        ("grey+depth", False, "grey+depth", "depths.csv is not read"),
+        ("grey", False, "grey", ""),
+        ("rgb", True, "rgb", ""),
+    ],
+)
+def test_channels_are_settled_by_the_tiles(
+    workspace: Workspace, channels: Channels, coloured: bool, settled: str, note: str
+) -> None:
+    competition = workspace.open(Listener())
+    heard = Heard()
+    config = Config(
+        input=InputConfig(channels=channels),
+        model=ModelConfig(architecture="compact"),
+        stage=(STAGE,),
+    )
+    chosen = in_colour(competition) if coloured else competition
+    assert settle_for(chosen, config, heard).input.channels == settled
+    assert len(heard.notes) == bool(note)
+    assert re.search(note, "".join(heard.notes))
+
+
+def test_a_run_keeps_the_channels_that_were_settled(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From tiles in colour to predictions, and on with the configuration that the run holds."""
+    competition = in_colour(workspace.open(Listener()))
+    monkeypatch.setattr(Workspace, "open", lambda *_: competition)
+    draw_no_curves(monkeypatch)
+    config = tiny_config(workspace.runs.parent, "input.channels=auto", "stage.*.epochs=1",
+                         "input.size=16", "input.border=edge")  # fmt: skip
+    run = RunFolder(workspace.runs / "colours")
+    train(workspace, run, config, folds="0", device="cpu")
+    assert load_config(run.config).input.channels == "rgb"
+    assert read_json(run.manifest)["config"]["input"]["channels"] == "rgb"
+    train(workspace, run, config, folds="1", device="cpu")  # auto again is the same again
+    predicted = predict_fold(run, 1, competition, "cpu", Listener())
+    assert predicted.probabilities.shape == (4, 8, 8)

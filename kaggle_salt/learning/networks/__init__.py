@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
 from kaggle_salt.config import ModelConfig
-from kaggle_salt.errors import ConfigError, nearest, reason
+from kaggle_salt.errors import ConfigError, SaltError, nearest, reason
 from kaggle_salt.learning.networks import library
 from kaggle_salt.learning.networks.classic_unet import ClassicUnet
 from kaggle_salt.learning.networks.compact import Compact
@@ -31,6 +33,9 @@ ON_ENCODER: dict[str, type[nn.Module]] = {
     "unet": SmpUnet,
     "xception-unet": XceptionUnet,
 }
+
+#: Sides of a square, in pixels, that are tried when a network does not take the one asked for.
+SIZES = range(32, 513, 32)
 
 
 def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.Module:
@@ -98,7 +103,9 @@ def _build_on_encoder(model: ModelConfig, channels: int, *, imagenet: bool) -> n
 def _construct(architecture: type[nn.Module], model: ModelConfig, **given: object) -> nn.Module:
     try:
         return architecture(**given, **model.options)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except SaltError:
+        raise
+    except Exception as error:  # torch's layers raise whatever they trip over
         raise ConfigError(
             f"{model.architecture} with the options {model.options} cannot be built: {error}",
             expected="options that fit together, as in the presets",
@@ -111,29 +118,67 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def check_size(network: nn.Module, channels: int, size: int) -> None:
+def stands_on_encoder(model: ModelConfig) -> bool:
+    """Whether the architecture stands on ``model.encoder``, and so may have ImageNet weights."""
+    return model.architecture not in WHOLE
+
+
+def check_size(network: nn.Module, channels: int, shape: tuple[int, int]) -> None:
     """Refuse an input size that the network does not give back.
 
     Args:
-        network: On the CPU; left in the mode (train or eval) it came in.
+        network: Left in the mode (train or eval) it came in.
         channels: Input channels.
-        size: Side of the network's input, in pixels.
+        shape: (height, width) of the network's input, in pixels.
 
     Raises:
-        ConfigError: The network cannot take that size, or its output has another.
+        ConfigError: The network cannot take that size, or its output has another; with a size
+            that suits, if there is one.
+    """
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    found = _fault_of_size(network, channels, shape, device)
+    if not found:
+        return
+    height, width = shape
+    side = min(shape)
+
+    def suits(square: int) -> bool:
+        return not _fault_of_size(network, channels, (square, square), torch.device("meta"))
+
+    nearest_first = sorted(SIZES, key=lambda square: (square < side, square))
+    if height != width and suits(side):  # no other size would help
+        expected, next_step = "square tiles", "--set model.encoder=resnet34, or --preset quick"
+    elif near := list(itertools.islice(filter(suits, nearest_first), 3)):
+        expected = f"a size that every part of it divides, such as {' or '.join(map(str, near))}"
+        next_step = f"--set input.size={near[0]}, and mind the stages' shrink"
+    else:
+        expected = "a network for tiles of any size"
+        next_step = "--set model.encoder=resnet34, or --preset quick"
+    raise ConfigError(
+        f"an input of {height}x{width} pixels does not suit the network: it {found}",
+        expected=expected,
+        next_step=next_step,
+    )
+
+
+def _fault_of_size(
+    network: nn.Module, channels: int, shape: tuple[int, int], device: torch.device
+) -> str:
+    """What is wrong with the logits of an input of this size; empty if nothing is.
+
+    On the device ``meta`` sizes alone are looked at, and nothing is computed.
     """
     was_training = network.training
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    if device.type == "meta":
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     network.eval()
     try:
         with torch.inference_mode():
-            height, width = network(torch.zeros(1, channels, size, size)).shape[-2:]
-        found = f"gives back {height}x{width}" if (height, width) != (size, size) else ""
-    except RuntimeError as error:
-        found = f"fails ({reason(error)})"
-    network.train(was_training)
-    if found:
-        raise ConfigError(
-            f"an input of {size}x{size} pixels does not suit the network: it {found}",
-            expected="a size that every halving in the network divides, such as a multiple of 32",
-            next_step=f"--set input.size={-(-size // 32) * 32}, and mind the stages' shrink",
-        )
+            inputs = torch.zeros(1, channels, *shape, device=device)
+            height, width = torch.func.functional_call(network, tensors, (inputs,)).shape[-2:]
+    except Exception as error:  # transformers assert, and others raise whatever they trip over
+        return f"fails ({reason(error)})"
+    finally:
+        network.train(was_training)
+    return "" if (height, width) == shape else f"gives back {height}x{width}"

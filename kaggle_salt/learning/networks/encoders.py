@@ -10,7 +10,7 @@ from segmentation_models_pytorch.encoders import encoders as native_encoders
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
-from kaggle_salt.errors import ConfigError, nearest, reason
+from kaggle_salt.errors import ConfigError, SaltError, nearest, reason
 from kaggle_salt.learning.networks.pretrained import downloading
 
 #: How to keep an encoder's resolution: as it is; without its first max-pool; without the
@@ -39,7 +39,9 @@ def make_encoder(name: str, channels: int, *, imagenet: bool) -> nn.Module:
     try:
         with downloading(name):
             encoder: nn.Module = get_encoder(name, in_channels=channels, weights=weights)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except SaltError:
+        raise
+    except Exception as error:  # what it trips over depends on the encoder
         raise ConfigError(
             f"the encoder {name} cannot be built: {error}",
             expected="an encoder of five stages, with ImageNet weights where they are asked for",
@@ -127,7 +129,7 @@ def _check_resolution(encoder: nn.Module, how: KeepResolution) -> None:
     try:
         with torch.inference_mode():
             last = encoder(torch.zeros(1, stage_channels(encoder)[0], 64, 64))[-1]
-    except RuntimeError as error:
+    except Exception as error:  # a transformer asserts its size
         raise _cannot_keep(how, f"fails then ({reason(error)})") from error
     if last.shape[-2:] != (4, 4):
         raise _cannot_keep(how, f"makes {last.shape[-1]} px of 64 then, not 4")

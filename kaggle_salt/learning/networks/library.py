@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 from torch import nn
 
 from kaggle_salt.config import ModelConfig
-from kaggle_salt.errors import ConfigError
+from kaggle_salt.errors import ConfigError, SaltError
 from kaggle_salt.learning.networks.encoders import check_encoder, weights_argument
 from kaggle_salt.learning.networks.options import check_options
 from kaggle_salt.learning.networks.pretrained import downloading
@@ -49,7 +49,9 @@ def build(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Module:
     try:
         with downloading(model.encoder):
             return architecture(**arguments)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except SaltError:
+        raise
+    except Exception as error:  # what it trips over depends on the encoder
         raise ConfigError(
             f"{model.architecture} with encoder {model.encoder} cannot be built: {error}",
             expected="options and an encoder that fit together",

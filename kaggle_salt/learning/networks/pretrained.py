@@ -7,10 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
+import timm
 import torch
+from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError, NetworkError, reason
+
+#: How the names of batch norm's counters end, which no network needs.
+COUNTER = "num_batches_tracked"
+
+#: How names of tensors begin that classify what an encoder has seen.
+CLASSIFIERS = ("fc.", "_fc.", "head.", "classifier.", "last_linear.", "linear.")
 
 
 @contextmanager
@@ -34,10 +42,11 @@ def downloading(encoder: str) -> Iterator[None]:
 def load_weights_file(network: nn.Module, name: str) -> None:
     """Load a whole network's weights, or its encoder's, from a file.
 
+    A whole network's file must have exactly the network's tensors. An encoder's may come as
+    torchvision, timm and the authors of an architecture publish it: see :func:`_as_encoder`.
+
     Args:
-        network: The network to fill; it must have exactly the file's tensors. Of an encoder's
-            file more may be left over (a classifier's last layer), and the weights of its first
-            convolution are summed over colours where the network sees grey.
+        network: The network to fill.
         name: A ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read without pickle).
 
     Raises:
@@ -45,11 +54,45 @@ def load_weights_file(network: nn.Module, name: str) -> None:
     """
     tensors = read_weights(Path(name))
     encoder = getattr(network, "encoder", None)
-    target = network
-    if isinstance(encoder, nn.Module) and encoder.state_dict().keys() <= tensors.keys():
-        target = encoder  # a classifier's last layer, which such files carry, has no place here
-        tensors = _sum_over_colours({name: tensors[name] for name in encoder.state_dict()}, encoder)
-    apply_weights(target, tensors, name)
+    whole = any(key.startswith("encoder.") for key in tensors)
+    if isinstance(encoder, nn.Module) and hasattr(encoder, "out_channels") and not whole:
+        apply_weights(encoder, _as_encoder(tensors, encoder), name)
+    else:
+        apply_weights(network, tensors, name)
+
+
+def _as_encoder(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a published file under the names that the encoder has for them.
+
+    smp wraps timm's networks and joins their names with underscores (``model.stages_0.blocks``
+    for ``stages.0.blocks``), and some of torchvision's. Counters of batch norm, which old files
+    lack, keep their values; what comes after the encoder's last map is left out; and a first
+    convolution of three colours is summed over them where the network sees grey.
+    """
+    own = encoder.state_dict()
+    by_bare_name = {_bare(name): name for name in own}
+    named = {by_bare_name.get(_bare(name), name): tensor for name, tensor in tensors.items()}
+    counters = {name: value for name, value in own.items() if name.endswith(COUNTER)}
+    behind = _behind_the_encoder(encoder)
+    kept = {
+        name: tensor for name, tensor in named.items()
+        if name in own or not (name.startswith(CLASSIFIERS) or _bare(name) in behind)
+    }  # fmt: skip
+    return _sum_over_colours({**counters, **kept}, encoder)
+
+
+def _bare(name: str) -> str:
+    """A tensor's name without what wrappers add to it."""
+    return name.removeprefix("model.").removeprefix("body.").replace(".", "").replace("_", "")
+
+
+def _behind_the_encoder(encoder: nn.Module) -> set[str]:
+    """Bare names of what timm's whole network has beside the encoder: norms and heads."""
+    if not isinstance(encoder, TimmUniversalEncoder):
+        return set()
+    with torch.device("meta"):
+        whole = timm.create_model(encoder.name, pretrained=False)
+    return {_bare(name) for name in whole.state_dict()}
 
 
 def _sum_over_colours(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
@@ -57,7 +100,8 @@ def _sum_over_colours(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[st
     convolutions = ((n, m) for n, m in encoder.named_modules() if isinstance(m, nn.Conv2d))
     name, first = next(convolutions, ("", None))
     weight = f"{name}.weight"
-    if first is None or first.in_channels != 1 or tensors[weight].shape[1] != 3:
+    colours = tensors[weight].shape[1:2] if weight in tensors else ()
+    if first is None or first.in_channels != 1 or colours != (3,):
         return tensors
     return {**tensors, weight: tensors[weight].sum(dim=1, keepdim=True)}
 

@@ -103,13 +103,58 @@ def test_without_an_encoder_there_are_no_imagenet_weights(name: str) -> None:
 )
 def test_a_size_that_does_not_suit_is_refused(config: ModelConfig, bad: int, good: int) -> None:
     network = build(config, 1)
-    check_size(network, 1, good)
+    check_size(network, 1, (good, good))
     with pytest.raises(ConfigError, match=rf"{bad}x{bad} pixels does not suit(.|\n)*size=64"):
-        check_size(network, 1, bad)
+        check_size(network, 1, (bad, bad))
     assert network.training
 
 
 def test_a_network_with_further_heads_is_checked_by_its_logits() -> None:
     network = build(model("unet", deep_supervision=True, empty_head=True), 1)
-    check_size(network, 1, 48)
+    check_size(network, 1, (48, 48))
     assert network.training
+
+
+def test_a_rectangle_is_checked_by_both_its_sides() -> None:
+    network = build(model("fpn"), 1)
+    check_size(network, 1, (64, 96))
+    with pytest.raises(ConfigError, match=r"64x80 pixels does not(.|\n)*expected: square tiles"):
+        check_size(network, 1, (64, 80))
+
+
+def transformer(architecture: str, encoder: str) -> ModelConfig:
+    return ModelConfig(architecture=architecture, encoder=encoder, weights="none")
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (transformer("unet", "tu-swin_tiny_patch4_window7_224"), "AssertionError: Input height"),
+        (transformer("fpn", "tu-swin_tiny_patch4_window7_224"), "AssertionError: Input height"),
+        (transformer("dpt", "tu-vit_tiny_patch16_224"), "AssertionError: Input height"),
+        (transformer("unet", "tu-coatnet_0_rw_224"), "RuntimeError: "),
+    ],
+    ids=lambda value: value.encoder if isinstance(value, ModelConfig) else "",
+)
+def test_a_transformers_own_size_is_offered(config: ModelConfig, found: str) -> None:
+    with torch.device("meta"):  # sizes alone: nothing is computed
+        network = build(config, 3)
+    with pytest.raises(ConfigError, match=rf"{found}(.|\n)*such as 224\n(.|\n)*input.size=224"):
+        check_size(network, 3, (128, 128))
+    check_size(network, 3, (224, 224))
+
+
+def test_where_no_size_suits_another_network_is_offered() -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise KeyError("lost")
+
+    with pytest.raises(ConfigError, match=r"fails \(KeyError: 'lost'\)(.|\n)*encoder=resnet34"):
+        check_size(Broken(), 1, (64, 64))
+
+
+@pytest.mark.parametrize("how", ["stem", "pool"])
+def test_a_transformer_cannot_keep_its_resolution(how: str) -> None:
+    config = model("unet", "tu-maxvit_tiny_rw_224", keep_resolution=how)
+    with pytest.raises(ConfigError, match=rf"'{how}' does not suit the encoder: it "):
+        build(config, 1)

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 import safetensors.torch
 import segmentation_models_pytorch as smp
+import timm
 import torch
+import torchvision
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 
 from kaggle_salt.config import ModelConfig
 from kaggle_salt.errors import ConfigError, NetworkError
 from kaggle_salt.learning.networks import build, library
-from kaggle_salt.learning.networks.pretrained import downloading
+from kaggle_salt.learning.networks.pretrained import COUNTER, downloading
 from tests.learning.makers import COMPACT, copy_state, same_bits
 
 
@@ -57,14 +59,100 @@ def test_an_encoders_file_fills_the_encoder_alone(hypercolumn: bool, tmp_path: P
     assert same_bits(copy_state(network.get_submodule("encoder")), state)
 
 
-def test_a_classifiers_last_layer_is_left_out(tmp_path: Path) -> None:
-    """Such is every ResNet that one can download."""
-    encoder = smp.encoders.get_encoder("resnet18", weights=None)
-    state = copy_state(encoder)
-    fc = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    path = save(tmp_path / "resnet18.pth", {**state, **fc})
-    network = build(ModelConfig(encoder="resnet18", weights=str(path)), 3)
-    assert same_bits(copy_state(network.get_submodule("encoder")), state)
+def encoder_of(encoder: str, path: Path, channels: int = 3) -> nn.Module:
+    """The encoder of a network that started from a file."""
+    return build(ModelConfig(encoder=encoder, weights=str(path)), channels).get_submodule("encoder")
+
+
+def without_counters(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
+
+
+def seeded_state(encoder: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return copy_state(smp.encoders.get_encoder(encoder, weights=None))
+
+
+def test_torchvisions_file_fits(tmp_path: Path) -> None:
+    """The real architecture, whose file of 2018 has no counters and keeps the classifier."""
+    torch.manual_seed(1)
+    published = torchvision.models.resnet18(weights=None).state_dict()
+    assert {"fc.weight", "bn1.num_batches_tracked"} <= published.keys()
+    path = save(tmp_path / "resnet18-5c106cde.pth", without_counters(copy_published(published)))
+    state = copy_state(encoder_of("resnet18", path))
+    assert all(torch.equal(state[name], published[name]) for name in without_counters(state))
+    assert {int(value) for name, value in state.items() if name.endswith(COUNTER)} == {0}
+
+
+def copy_published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone().contiguous() for name, tensor in state.items()}
+
+
+TIMMS = ["test_resnet", "test_convnext", "test_efficientnet", "legacy_xception"]
+
+
+@pytest.mark.parametrize("name", TIMMS)
+def test_timms_file_fits(name: str, tmp_path: Path) -> None:
+    """Under timm's own names, norms and heads behind the last map included."""
+    torch.manual_seed(1)
+    published = timm.create_model(name, pretrained=False).state_dict()
+    path = save(tmp_path / "model.safetensors", copy_published(published))
+    encoder = encoder_of(f"tu-{name}", path)
+    own = copy_state(encoder)
+    fresh = copy_state(smp.encoders.get_encoder(f"tu-{name}", weights=None))
+    assert own.keys() == fresh.keys()
+    assert sorted(t.sum().item() for t in own.values()) != sorted(
+        t.sum().item() for t in fresh.values()
+    )
+    bare = {name.replace(".", "").replace("_", ""): t for name, t in published.items()}
+    for key, tensor in own.items():
+        stem = key.removeprefix("model.").removeprefix("body.")
+        assert torch.equal(tensor, bare[stem.replace(".", "").replace("_", "")]), key
+
+
+def test_timms_file_fits_grey(tmp_path: Path) -> None:
+    published = timm.create_model("test_resnet", pretrained=False).state_dict()
+    path = save(tmp_path / "model.safetensors", copy_published(published))
+    first = encoder_of("tu-test_resnet", path, channels=1).state_dict()["model.conv1.0.weight"]
+    assert torch.equal(first, published["conv1.0.weight"].sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("head", ["fc", "head", "classifier", "last_linear"])
+def test_a_classifier_is_left_out_whatever_its_name(head: str, tmp_path: Path) -> None:
+    state = seeded_state("resnet18")
+    classifier = {f"{head}.weight": torch.zeros(1000, 512), f"{head}.bias": torch.zeros(1000)}
+    path = save(tmp_path / "resnet18.pth", {**state, **classifier})
+    assert same_bits(copy_state(encoder_of("resnet18", path)), state)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-test_resnet"])
+def test_what_else_an_encoders_file_lacks_or_has_is_named(encoder: str, tmp_path: Path) -> None:
+    state = seeded_state(encoder)
+    names = sorted(without_counters(state))
+    for number, wrong in enumerate(
+        [
+            {name: state[name] for name in names[3:]},
+            {**state, "neck.weight": torch.zeros(1), "fc.bias": torch.zeros(10)},
+            {**state, names[0]: torch.zeros(7)},
+        ]
+    ):
+        found = ["3 missing", r"1 left over \(neck.weight\)", "1 of another shape"][number]
+        path = save(tmp_path / f"{number}.pth", wrong)
+        with pytest.raises(ConfigError, match=rf"does not fit \w+Encoder: {found}"):
+            encoder_of(encoder, path)
+
+
+def test_another_architectures_file_is_refused_by_the_encoder(tmp_path: Path) -> None:
+    path = save(tmp_path / "r.pth", seeded_state("resnet18"))
+    with pytest.raises(ConfigError, match=r"does not fit ResNetEncoder: 80 missing"):
+        encoder_of("resnet34", path)
+
+
+def test_a_whole_networks_file_must_have_its_counters(tmp_path: Path) -> None:
+    state = without_counters(copy_state(build(tiny_unet(), 1)))
+    path = save(tmp_path / "w.pth", state)
+    with pytest.raises(ConfigError, match=r"does not fit SmpUnet: \d+ missing"):
+        build(tiny_unet(path), 1)
 
 
 def test_colour_weights_are_summed_for_grey(tmp_path: Path) -> None:

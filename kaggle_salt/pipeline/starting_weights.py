@@ -1,0 +1,122 @@
+"""The file that ``model.weights`` names: what it has seen, and whether a fold may start from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaggle_salt.config import Config
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import file_hash, files_hash
+from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.learning.keeping import read_origin
+from kaggle_salt.pipeline.workspace import Listener
+from kaggle_salt.runs import FoldFolder, RunFolder
+
+
+def examine_weights(
+    config: Config, folds: Sequence[int], hashes: Mapping[str, str], listener: Listener
+) -> dict[str, Any]:
+    """Refuse weights that may have learnt from the tiles that a fold is validated on.
+
+    Weights that a run wrote say which fold of which fold table they have not seen; they may
+    start that fold and no other. Of others nothing is known, and they are taken with a note.
+
+    Args:
+        config: The run's configuration.
+        folds: The folds that will start from ``model.weights``.
+        hashes: ``train_hash`` and ``folds_hash`` of the tiles and the fold table.
+        listener: Told what is not known.
+
+    Returns:
+        What the run's manifest says of the weights; nothing where they are no file.
+
+    Raises:
+        ConfigError: A fold's validation tiles may be among those that the weights have seen.
+    """
+    file = Path(config.model.weights)
+    if config.model.weights in ("none", "imagenet") or not folds or not file.is_file():
+        return {}  # a file that is missing is refused where the network is built
+    origin = origin_of_weights(file)
+    told: dict[str, Any] = {"weights_hash": file_hash(file), "weights_origin": origin or "unknown"}
+    if not origin:
+        listener.note(
+            f"{file} was written by no run: nothing is known about the tiles that it has seen. "
+            "If these are tiles to validate on, the out-of-fold score is too high"
+        )
+        return told
+    if origin.get("train_hash") != hashes["train_hash"]:
+        listener.warn(
+            f"{file} was trained on other tiles than these. If some of these were among them, "
+            "the out-of-fold score is too high"
+        )
+    else:
+        _refuse_leak(file, origin, folds, hashes["folds_hash"])
+    if origin.get("pseudo_teachers") == "all":
+        listener.warn(
+            f"{file} has learnt from networks of all folds, which have seen the tiles to validate "
+            "on: the out-of-fold score will be too high (by about .005)"
+        )
+        told["pseudo_teachers"] = "all"
+    return told
+
+
+def _refuse_leak(
+    file: Path, origin: Mapping[str, Any], folds: Sequence[int], folds_hash: str
+) -> None:
+    if origin.get("folds_hash") != folds_hash:
+        raise ConfigError(
+            f"{file} was trained under another fold table, and may have seen tiles that fold "
+            f"{folds[0]} is validated on",
+            expected="weights of the same fold under the present table, or of no run",
+            next_step="--set model.weights=none, or restore the fold table it was trained under",
+        )
+    seen = [fold for fold in folds if fold != origin.get("fold")]
+    if seen:
+        raise ConfigError(
+            f"{file} is of fold {origin.get('fold')}, and has learnt from the tiles that fold "
+            f"{seen[0]} is validated on",
+            expected=f"weights of fold {seen[0]}, or of no run",
+            next_step=f"--fold {origin.get('fold')}, or --set model.weights=none",
+        )
+
+
+def origin_of_weights(file: Path) -> dict[str, Any]:
+    """Where weights come from: ``fold``, ``train_hash``, ``folds_hash``, maybe ``pseudo_teachers``.
+
+    The file itself says so, wherever it was copied to. For one that an older version wrote, the
+    fold's folder around it does, as long as its summary vouches for the file.
+
+    Returns:
+        Nothing if no run wrote the file.
+    """
+    return read_origin(file) or _origin_by_folder(file.absolute())
+
+
+def _origin_by_folder(file: Path) -> dict[str, Any]:
+    run, number = RunFolder(file.parent.parent), file.parent.name.removeprefix("fold")
+    if not number.isdecimal():
+        return {}
+    folder: FoldFolder = run.fold(int(number))
+    try:
+        files = folder.weight_files
+        vouched = file in files and files_hash(files) == read_summary(folder).weights_hash
+        return folder.origin() if vouched else {}
+    except (DataError, OSError):
+        return {}
+
+
+def refuse_to_delete(file: str, folders: Sequence[Path]) -> None:
+    """Refuse to start anew what holds the weights to start from.
+
+    Raises:
+        ConfigError: The file lies in one of the folders that are about to be removed.
+    """
+    for folder in folders:
+        if Path(file).is_file() and Path(file).resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"--overwrite would remove {file}, the weights to start from",
+                expected="weights that lie elsewhere",
+                next_step="--run NEW_NAME, or copy the file and name the copy in model.weights",
+            )
