@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -211,15 +212,36 @@ def _wanted(path: KeyPath, given: Any = None) -> str:
         return "a table with name and epochs"
     field = _table_at(path[:-1]).model_fields[path[-1]]
     kind: Any = field.annotation
-    if typing.get_origin(kind) is Literal:
-        choices = list(map(str, typing.get_args(kind)))
-        return nearest(given, choices) if isinstance(given, str) else _one_of(choices)
+    if typing.get_origin(kind) is Literal and isinstance(given, str):
+        return nearest(given, map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         return "one [[stage]] block or more"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    words = in_words(kind)
     if kind in (int, float):
-        return " ".join([words[kind], *_range(field)])
-    return words.get(kind, "a table, as in { scse = true }" if path[-1] == "options" else "a table")
+        words = " ".join([words, *_range(field)])
+    return f"{words}, as in {{ scse = true }}" if path[-1] == "options" else words
+
+
+def in_words(kind: Any) -> str:
+    """What a type takes, as a person would say it.
+
+    Args:
+        kind: A type's annotation: plain, a choice of literals, a list, or several of these.
+    """
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if kind in words:
+        return words[kind]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return _one_of([str(choice) for choice in inner])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(in_words(one) for one in inner if one is not type(None))
+    if kind is dict or origin is dict or _inner_table(kind):
+        return "a table"
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        several = {int: "whole numbers", float: "numbers", bool: "true and false", str: "texts"}
+        return f"a list of {several.get(inner[0], 'values')}"
+    return "another value"
 
 
 def _one_of(choices: Sequence[str]) -> str:

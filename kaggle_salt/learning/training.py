@@ -17,8 +17,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.competition.decision import DEFAULT_LEVEL
-from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import write_text
@@ -33,11 +31,11 @@ from kaggle_salt.learning.checkpoint import (
 )
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
-from kaggle_salt.learning.inference import to_levels
 from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.running_loss import RunningLoss
+from kaggle_salt.learning.validation import validate
 from kaggle_salt.runs import FoldFolder
 
 #: Optimiser steps between two looks at the loss.
@@ -250,35 +248,3 @@ class FoldTraining:
 def fold_seed(config: Config, fold: int) -> int:
     """Seed of a fold's initial weights, batches and augmentation: folds draw differently."""
     return config.training.seed * 1000 + fold
-
-
-@torch.inference_mode()
-def validate(
-    network: nn.Module,
-    tiles: TrainingTiles,
-    framing: Framing,
-    loss: Loss,
-    compute: Compute,
-    batch_size: int = 64,
-) -> tuple[float, float]:
-    """Loss and competition score (threshold .5, no TTA) on the validation tiles.
-
-    A pixel is salt where the stored prediction would say so: see
-    :func:`kaggle_salt.learning.inference.to_levels`.
-
-    Returns:
-        (mean loss over the tiles that the loss counts, score in [0, 1]).
-    """
-    network.eval()
-    rows = tiles.validation_rows
-    losses, predicted = [], []
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        inputs = framing.prepare(torch.from_numpy(tiles.images[batch]).to(compute.device))
-        logits = framing.unframe(compute.forward(network, inputs))  # [B, 1, H, W]
-        target = torch.from_numpy(tiles.masks[batch]).to(compute.device)[:, None]
-        losses.append(loss.of_tiles(logits, target).cpu().numpy())
-        predicted.append((to_levels(logits[:, 0].sigmoid()) > DEFAULT_LEVEL).cpu().numpy())
-    counted = np.concatenate(losses).astype(np.float64)
-    mean = float(counted.mean()) if len(counted) else 0.0
-    return mean, score(tiles.masks[rows], np.concatenate(predicted))

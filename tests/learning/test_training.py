@@ -22,7 +22,8 @@ from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict
 from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.optim import Schedule
-from kaggle_salt.learning.training import fold_seed, validate
+from kaggle_salt.learning.training import fold_seed
+from kaggle_salt.learning.validation import validate
 from tests.learning.makers import (
     CLASSIC,
     COMPACT,

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import tomli_w
 from safetensors.torch import load_file, save_file
 
 from kaggle_salt.config import Config
@@ -13,6 +16,7 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning import device
 from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.pipeline.choose import choose_run
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -96,6 +100,53 @@ def test_a_compiled_training_says_so_and_leaves_a_network_like_any_other(
     assert any("compiles the network: a minute" in note for note in heard.notes)
     straight = FoldFolder(trained / "runs/tiny/fold0", 0)
     assert summary.weights_hash == read_json(straight.summary)["weights_hash"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batches_that_batch_norm_cannot_use_are_refused_at_once(trained: Path, batch: int) -> None:
+    deep = ("model={architecture='classic-unet', weights='none', options={widths=[4,4,4,4,4,4]}}",)
+    run, config = named("alone", *deep, f"training.batch_size={batch}", "stage.*.epochs=1")
+    if batch == 1:
+        with pytest.raises(ConfigError, match=r"one tile a batch at 32x32(.|\n)*batch_size=2"):
+            train(WORKSPACE, run, config, folds="0", device="cpu")
+        assert not run.path.exists()
+    else:
+        train(WORKSPACE, run, config, folds="0", device="cpu")
+
+
+def test_a_fold_table_that_leaves_one_tile_is_refused_at_once(trained: Path) -> None:
+    table = pd.read_csv(WORKSPACE.folds)
+    table["fold"] = [1, *[0] * (len(table) - 1)]
+    table.to_csv(WORKSPACE.folds, index=False, float_format="%.8f")
+    deep = ("model={architecture='classic-unet', weights='none', options={widths=[4,4,4,4,4,4]}}",)
+    run, config = named("alone", *deep)
+    with pytest.raises(ConfigError, match=r"one tile a batch(.|\n)*more tiles to train on"):
+        train(WORKSPACE, run, config, folds="0", device="cpu")
+    assert not run.path.exists()
+
+
+def test_a_run_that_wrote_down_every_key_goes_on(trained: Path) -> None:
+    """As runs once did, keys that nothing reads among them."""
+    run, config = half_trained("older")
+    run.config.write_text(tomli_w.dumps(config.model_dump(mode="json")), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"model\.encoder does nothing"):
+        load_config(run.config)
+    chosen = choose_run(WORKSPACE, run="older")
+    assert chosen[1] == config
+    [summary] = train(WORKSPACE, run, chosen[1], folds="0", device="cpu", resume=True)
+    straight = FoldFolder(trained / "runs/tiny/fold0", 0)
+    assert summary.weights_hash == read_json(straight.summary)["weights_hash"]
+    assert "encoder" not in read_json(RunFolder(trained / "runs/tiny").manifest)["config"]["model"]
+
+
+def test_the_remedies_for_a_half_trained_fold_are_whole(trained: Path) -> None:
+    run, config = half_trained("half")
+    with pytest.raises(ConfigError, match="half trained") as refusal:
+        train(WORKSPACE, run, config, folds="0", device="cpu")
+    commands = re.findall("salt [^;]*", refusal.value.next_step)
+    assert commands == [
+        "salt train --run half --fold 0 --resume", "salt train --run half --fold 0 --overwrite",
+    ]  # fmt: skip
 
 
 def test_a_half_trained_fold_wants_a_decision(trained: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from kaggle_salt.config_faults import in_words
 from kaggle_salt.errors import ConfigError, nearest
 
 
@@ -49,6 +50,6 @@ def check_options(
         except ValidationError as error:
             raise ConfigError(
                 f"model.options.{option} = {value!r} does not suit the architecture '{name}'",
-                expected=error.errors()[0]["msg"].removeprefix("Input should be "),
+                expected=in_words(types[option]),
                 next_step=f"--set model.options.{option}=VALUE, or leave it out",
             ) from error
