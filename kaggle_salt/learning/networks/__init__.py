@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kaggle_salt.config import ModelConfig
 from kaggle_salt.errors import ConfigError, SaltError, nearest, reason
@@ -14,7 +15,12 @@ from kaggle_salt.learning.networks.classic_unet import ClassicUnet
 from kaggle_salt.learning.networks.compact import Compact
 from kaggle_salt.learning.networks.encoders import make_encoder
 from kaggle_salt.learning.networks.options import check_options
-from kaggle_salt.learning.networks.pretrained import load_weights_file
+from kaggle_salt.learning.networks.pretrained import (
+    apply_weights,
+    fill_encoder,
+    is_whole_network,
+    read_weights,
+)
 from kaggle_salt.learning.networks.resunet import ResUnet
 from kaggle_salt.learning.networks.salt_resnet import SaltResnet
 from kaggle_salt.learning.networks.unet import SmpUnet
@@ -55,23 +61,38 @@ def build(model: ModelConfig, channels: int, *, pretrained: bool = True) -> nn.M
         ConfigError: Unknown architecture, encoder or option; weights that do not fit.
         NetworkError: Pretrained weights cannot be downloaded.
     """
-    weights = model.weights if pretrained else "none"
-    imagenet = weights == "imagenet"
-    if model.architecture in WHOLE:
-        network = _build_whole(model, channels, imagenet=imagenet)
-    elif model.architecture in ON_ENCODER:
-        network = _build_on_encoder(model, channels, imagenet=imagenet)
-    elif model.architecture in library.ARCHITECTURES:
-        network = library.build(model, channels, imagenet=imagenet)
-    else:
-        known = [*WHOLE, *ON_ENCODER, *library.ARCHITECTURES]
+    known = [*WHOLE, *ON_ENCODER, *library.ARCHITECTURES]
+    if model.architecture not in known:
         raise ConfigError(
             f"unknown architecture '{model.architecture}'",
             expected=nearest(model.architecture, known),
             next_step="--set model.architecture=NAME",
         )
-    if weights not in ("none", "imagenet"):
-        load_weights_file(network, weights)
+    if not pretrained or model.weights in ("none", "imagenet"):
+        return _build_bare(model, channels, imagenet=pretrained and model.weights == "imagenet")
+    tensors = read_weights(Path(model.weights))
+    if stands_on_encoder(model) and not is_whole_network(tensors):
+        return _build_bare(model, channels, imagenet=False, encoder_weights=tensors)
+    network = _build_bare(model, channels, imagenet=False)
+    apply_weights(network, tensors, model.weights)
+    return network
+
+
+def _build_bare(
+    model: ModelConfig,
+    channels: int,
+    *,
+    imagenet: bool,
+    encoder_weights: dict[str, Tensor] | None = None,
+) -> nn.Module:
+    """A network at random, but for an encoder that is pretrained if it is to be."""
+    if model.architecture in WHOLE:
+        return _build_whole(model, channels, imagenet=imagenet)
+    if model.architecture in ON_ENCODER:
+        return _build_on_encoder(model, channels, imagenet, encoder_weights)
+    network = library.build(model, channels, imagenet=imagenet)
+    if encoder_weights is not None:
+        fill_encoder(network.get_submodule("encoder"), encoder_weights, model.weights)
     return network
 
 
@@ -87,7 +108,12 @@ def _build_whole(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Mod
     return _construct(architecture, model, channels=channels)
 
 
-def _build_on_encoder(model: ModelConfig, channels: int, *, imagenet: bool) -> nn.Module:
+def _build_on_encoder(
+    model: ModelConfig,
+    channels: int,
+    imagenet: bool,
+    encoder_weights: dict[str, Tensor] | None,
+) -> nn.Module:
     if model.architecture == "xception-unet" and model.encoder != "xception":
         raise ConfigError(
             f"xception-unet does not stand on the encoder '{model.encoder}'",
@@ -97,6 +123,8 @@ def _build_on_encoder(model: ModelConfig, channels: int, *, imagenet: bool) -> n
     architecture = ON_ENCODER[model.architecture]
     check_options(model.architecture, architecture, model.options, reserved=("encoder",))
     encoder = make_encoder(model.encoder, channels, imagenet=imagenet)
+    if encoder_weights is not None:  # now: a network may replace layers of its encoder
+        fill_encoder(encoder, encoder_weights, model.weights)
     return _construct(architecture, model, encoder=encoder)
 
 

@@ -39,26 +39,24 @@ def downloading(encoder: str) -> Iterator[None]:
         ) from error
 
 
-def load_weights_file(network: nn.Module, name: str) -> None:
-    """Load a whole network's weights, or its encoder's, from a file.
+def is_whole_network(tensors: dict[str, Tensor]) -> bool:
+    """Whether tensors are of a network on an encoder, rather than of the encoder alone."""
+    return any(name.startswith("encoder.") for name in tensors)
 
-    A whole network's file must have exactly the network's tensors. An encoder's may come as
-    torchvision, timm and the authors of an architecture publish it: see :func:`_as_encoder`.
+
+def fill_encoder(encoder: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load an encoder's weights as torchvision, timm and the authors of encoders publish them.
 
     Args:
-        network: The network to fill.
-        name: A ``.safetensors`` file, or a ``.pt``/``.pth`` state dict (read without pickle).
+        encoder: As :func:`kaggle_salt.learning.networks.encoders.make_encoder` makes it, before
+            a network leaves out or replaces layers of it.
+        tensors: As the file names them: see :func:`_as_encoder`.
+        source: The file, for messages.
 
     Raises:
-        ConfigError: The file is missing, unreadable, or belongs to another architecture.
+        ConfigError: They belong to another encoder.
     """
-    tensors = read_weights(Path(name))
-    encoder = getattr(network, "encoder", None)
-    whole = any(key.startswith("encoder.") for key in tensors)
-    if isinstance(encoder, nn.Module) and hasattr(encoder, "out_channels") and not whole:
-        apply_weights(encoder, _as_encoder(tensors, encoder), name)
-    else:
-        apply_weights(network, tensors, name)
+    apply_weights(encoder, _as_encoder(tensors, encoder), source)
 
 
 def _as_encoder(tensors: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import nn
 
 from kaggle_salt.config import ModelConfig
 from kaggle_salt.errors import ConfigError, NetworkError
-from kaggle_salt.learning.networks import build, library
-from kaggle_salt.learning.networks.pretrained import COUNTER, downloading
+from kaggle_salt.learning.networks import ON_ENCODER, build, library
+from kaggle_salt.learning.networks.encoders import make_encoder
+from kaggle_salt.learning.networks.pretrained import COUNTER, downloading, fill_encoder
 from tests.learning.makers import COMPACT, copy_state, same_bits
 
 
@@ -86,6 +88,57 @@ def test_torchvisions_file_fits(tmp_path: Path) -> None:
 
 def copy_published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.clone().contiguous() for name, tensor in state.items()}
+
+
+PUBLISHED: list[tuple[str, Callable[[], nn.Module]]] = [
+    ("resnet34", torchvision.models.resnet34),
+    ("resnet34", lambda: timm.create_model("resnet34")),
+    ("se_resnext50_32x4d", lambda: timm.create_model("legacy_seresnext50_32x4d")),
+    ("xception", lambda: timm.create_model("legacy_xception")),
+    ("tu-resnet34", torchvision.models.resnet34),
+    ("densenet121", torchvision.models.densenet121),
+    ("vgg16_bn", torchvision.models.vgg16_bn),
+]
+
+
+@pytest.mark.parametrize(("encoder", "publisher"), PUBLISHED)
+def test_every_published_tensor_has_its_place(
+    encoder: str, publisher: Callable[[], nn.Module]
+) -> None:
+    """Of the files that the README names for the presets' encoders, and some more."""
+    with torch.device("meta"):  # names and shapes alone
+        fill_encoder(make_encoder(encoder, 3, imagenet=False), publisher().state_dict(), "file")
+
+
+def test_a_network_may_change_its_encoder_after_it_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that leaves out the layers it does not use, and starts with a new one."""
+
+    class Cut(nn.Module):
+        def __init__(self, encoder: nn.Module) -> None:
+            super().__init__()
+            self.encoder = encoder
+            del encoder.layer4
+            encoder.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+
+    monkeypatch.setitem(ON_ENCODER, "unet", Cut)
+    state = seeded_state("resnet18")
+    path = save(tmp_path / "resnet18.pth", state)
+    network = build(ModelConfig(encoder="resnet18", weights=str(path)), 3)
+    layer = network.get_submodule("encoder.layer1").state_dict()
+    assert all(torch.equal(t, state[f"layer1.{name}"]) for name, t in layer.items())
+    whole = save(tmp_path / "whole.safetensors", copy_state(network))
+    again = build(ModelConfig(encoder="resnet18", weights=str(whole)), 3)
+    assert same_bits(copy_state(again), copy_state(network))
+
+
+@pytest.mark.parametrize("architecture", ["fpn", "unetplusplus"])
+def test_smps_own_networks_take_an_encoders_file(architecture: str, tmp_path: Path) -> None:
+    state = seeded_state("resnet18")
+    path = save(tmp_path / "resnet18.pth", {**state, "fc.bias": torch.zeros(1000)})
+    config = ModelConfig(architecture=architecture, encoder="resnet18", weights=str(path))
+    assert same_bits(copy_state(build(config, 3).get_submodule("encoder")), state)
 
 
 TIMMS = ["test_resnet", "test_convnext", "test_efficientnet", "legacy_xception"]
