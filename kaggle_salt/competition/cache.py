@@ -24,13 +24,18 @@ from kaggle_salt.errors import DataError
 from kaggle_salt.runs import atomic_path, write_text
 
 #: Raised whenever other pixels or other files would be written from the same sources.
-FORMAT = 1
+FORMAT = 2
 _ANY_WRITE_BIT = 0o222
 
 
-def fingerprint(data: Path) -> str:
-    """Name of the cache of a competition folder, from its files' names, sizes and times."""
-    stamps = json.dumps([FORMAT, file_stamps(data)])
+def fingerprint(data: Path, threshold: int | None) -> str:
+    """Name of a competition's cache, from its files' names, sizes and times and what masks are.
+
+    Args:
+        data: The competition folder.
+        threshold: The grey level from which on masks are salt, if it was told.
+    """
+    stamps = json.dumps([FORMAT, threshold, file_stamps(data)])
     return hashlib.sha256(stamps.encode()).hexdigest()[:32]
 
 
