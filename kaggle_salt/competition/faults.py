@@ -82,19 +82,25 @@ class Fault:
         tiles: Ids of the tiles it concerns, or the name of a file.
         found: A sentence about it.
         expected: What would have been right.
-        next_step: What to do about it.
+        next_step: What to do about it, where there is more to say than for all of its sort.
     """
 
     sort: Sort
     tiles: tuple[str, ...]
     found: str
     expected: str = ""
-    next_step: str = GET_ANEW
+    next_step: str = ""
 
     @classmethod
     def of(cls, sort: Sort, tile: str, error: DataError) -> Fault:
         """The fault that an error tells of."""
-        return cls(sort, (tile,), error.found, error.expected, error.next_step or GET_ANEW)
+        return cls(sort, (tile,), error.found, error.expected, error.next_step)
+
+
+def _next_step(fault: Fault) -> str:
+    if fault.next_step or fault.sort.remedy == GET_ANEW:
+        return fault.next_step or GET_ANEW
+    return f"{fault.sort.remedy}; or {GET_ANEW}"
 
 
 def refuse(faults: Sequence[Fault]) -> None:
@@ -111,5 +117,5 @@ def refuse(faults: Sequence[Fault]) -> None:
     raise DataError(
         "\n".join(shown),
         expected="; ".join(dict.fromkeys(fault.expected for fault in faults)),
-        next_step="; or ".join(dict.fromkeys(fault.next_step for fault in faults)),
+        next_step="; or ".join(dict.fromkeys(map(_next_step, faults))),
     )
