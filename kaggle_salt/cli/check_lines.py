@@ -64,5 +64,5 @@ def _findings(title: str, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"  {finding.count} {finding.title}"
         yield from (f"    {line}" for example in finding.examples for line in example.split("\n"))
         if finding.count > len(finding.examples) > 1:
-            yield f"    and so on; salt check --json names all {finding.count}"
+            yield f"    and so on; all {finding.count}: salt check --json"
         yield f"    -> {finding.remedy}"

@@ -38,6 +38,18 @@ MASK_ENDING = "_mask"
 GET_ANEW = "fetch the file anew (TGS's own: salt download)"
 
 
+class ZipError(DataError):
+    """A zip that cannot be opened."""
+
+    def __init__(self, path: Path, reason: Exception) -> None:
+        super().__init__(
+            f"{path} is truncated or not a zip: {reason}",
+            expected="the zip as Kaggle delivers it",
+            next_step=GET_ANEW,
+        )
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Files:
     """The pictures of one role, in a folder or in a zip.
@@ -111,7 +123,7 @@ def open_files(data: Path, role: Role) -> Iterator[Files]:
     Where both are there a folder counts: it may have been edited, the zip cannot have been.
 
     Raises:
-        DataError: The zip is damaged.
+        ZipError: The zip is damaged.
     """
     unpacked = _folder(data, role)
     if unpacked is not None:
@@ -132,11 +144,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} is truncated or not a zip: {error}",
-            expected="the zip as Kaggle delivers it",
-            next_step=GET_ANEW,
-        ) from error
+        raise ZipError(path, error) from error
 
 
 def _reader(packed: zipfile.ZipFile) -> Callable[[str], bytes]:

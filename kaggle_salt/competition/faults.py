@@ -30,7 +30,7 @@ class Sort(Enum):
     SIZE = ("files of another size", "cut or pad them to the size of the others")
     MASK_LEVELS = (
         "masks with grey values",
-        "salt check --mask-threshold 128: levels from there on are salt, for every command",
+        "salt check --mask-threshold 128, if levels from there on are salt",
     )
     IN_BOTH = ("ids of both a training and a test tile", "give each tile an id of its own")
     BAD_RLE = ("run-length strings that are not valid", "mend the lines, or fetch train.csv anew")
@@ -113,7 +113,7 @@ def refuse(faults: Sequence[Fault]) -> None:
         return
     shown = [fault.found for fault in faults[:MAX_FAULTS_SHOWN]]
     if len(faults) > MAX_FAULTS_SHOWN:
-        shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults; salt check lists all")
+        shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults; all of them: salt check")
     raise DataError(
         "\n".join(shown),
         expected="; ".join(dict.fromkeys(fault.expected for fault in faults)),

@@ -57,7 +57,7 @@ def remember_threshold(data: Path, level: int) -> Path:
         raise ConfigError(
             f"the mask threshold is {level}",
             expected="a grey level from 1 to 255",
-            next_step="--mask-threshold 128",
+            next_step="salt check --mask-threshold 128",
         )
     before, path = read_threshold(data), _settings(data)
     if path is None:

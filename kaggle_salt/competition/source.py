@@ -14,6 +14,7 @@ from kaggle_salt.competition.archive import (
     ROLES,
     Files,
     Role,
+    ZipError,
     is_there,
     open_files,
     read_columns,
@@ -63,13 +64,16 @@ def open_source(data: Path) -> Iterator[Source]:
     require_tiles(data)
     faults: list[Fault] = []
     with ExitStack() as stack:
-        files = {role: _open(stack, data, role, faults) for role in ROLES}
+        opened = {role: _open(stack, data, role, faults) for role in ROLES}
+        # What a broken zip lacks is no fault of its own.
+        whole = {role: files for role, files in opened.items() if files is not None}
+        files = {role: whole.get(role, Files(data / role, {}, (), _no_bytes)) for role in ROLES}
         train = _read(data / "train.csv", ["id"], faults)
         sample = _read(data / "sample_submission.csv", ["id"], faults)
-        faults += _second_files(files)
+        faults += _second_files(whole)
         named = None if train is None else tuple(train["id"])
         wanted = None if sample is None else tuple(sample["id"])
-        faults += [*_training_gaps(named, files), *_test_gaps(wanted, files["test"])]
+        faults += [*_training_gaps(named, whole), *_test_gaps(wanted, files["test"])]
         order = {"images": named, "masks": named, "test": wanted}
         told = None
         if train is not None and "rle_mask" in train.columns:
@@ -100,12 +104,17 @@ def require_tiles(data: Path) -> None:
         raise DataError(found, expected=expected, next_step=next_step)
 
 
-def _open(stack: ExitStack, data: Path, role: Role, faults: list[Fault]) -> Files:
+def _open(stack: ExitStack, data: Path, role: Role, faults: list[Fault]) -> Files | None:
+    """The files of a role; None if they are in a zip that cannot be opened."""
     try:
         return stack.enter_context(open_files(data, role))
-    except DataError as error:
-        faults.append(Fault.of(Sort.ZIP, role, error))
-        return Files(data / role, {}, (), lambda name: b"")
+    except ZipError as error:
+        faults.append(Fault.of(Sort.ZIP, error.path.name, error))
+        return None
+
+
+def _no_bytes(name: str) -> bytes:
+    return b""
 
 
 def _read(path: Path, columns: Sequence[str], faults: list[Fault]) -> pd.DataFrame | None:
@@ -134,19 +143,22 @@ def _second_files(files: Mapping[Role, Files]) -> Iterator[Fault]:
 
 
 def _training_gaps(named: Sequence[str] | None, files: Mapping[Role, Files]) -> Iterator[Fault]:
-    images, masks = files["images"], files["masks"]
-    if named is None:
-        # The images are the tiles.
-        tiles = sorted(images.members)
-        yield from _gap(Sort.NO_MASK, masks, "lacks masks of the images", tiles, masks.members)
-        yield from _gap(
-            Sort.NO_IMAGE, images, "lacks images of the masks", sorted(masks.members), tiles
-        )
+    images, masks = files.get("images"), files.get("masks")
+    if named is None:  # the images are the tiles
+        if images and not images.members:
+            found = f"{images.path} holds no PNG or JPEG file of a training tile"
+            yield Fault(Sort.NO_IMAGE, (images.path.name,), found, "train/images or train.zip")
+        elif images and masks:
+            tiles, of_masks = sorted(images.members), sorted(masks.members)
+            yield from _gap(Sort.NO_MASK, masks, "lacks masks of the images", tiles, of_masks)
+            yield from _gap(Sort.NO_IMAGE, images, "lacks images of the masks", of_masks, tiles)
         return
     if not named:
         yield Fault(Sort.TABLE, ("train.csv",), "train.csv names no tile", "an id on each line")
     for role, sort in (("images", Sort.NO_IMAGE), ("masks", Sort.NO_MASK)):
         pictures = images if role == "images" else masks
+        if pictures is None:
+            continue
         yield from _gap(sort, pictures, f"lacks {role} of train.csv", named, pictures.members)
         yield from _gap(
             Sort.NO_ROW, pictures, f"has {role} that train.csv does not name",
