@@ -115,7 +115,7 @@ DATA_FAULTS: dict[str, tuple[Break, str, str, str]] = {
         lambda made: append(made.path / "train.csv", "stranger,"),
         "train lacks images of train.csv: stranger",
         "the same ids",
-        "salt download",
+        "salt check, which lists all faults",
     ),
     "image without id": (
         lambda made: drop_line(made.path / "train.csv", made.ids[3]),

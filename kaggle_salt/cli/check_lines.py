@@ -61,7 +61,7 @@ def _findings(title: str, findings: Sequence[Finding]) -> Iterator[str]:
     if findings:
         yield f"{title}:"
     for finding in findings:
-        yield f"  {finding.count} {finding.title}"
+        yield f"  {finding.title}: {finding.count}"
         yield from (f"    {line}" for example in finding.examples for line in example.split("\n"))
         if finding.count > len(finding.examples) > 1:
             yield f"    and so on; all {finding.count}: salt check --json"

@@ -114,8 +114,10 @@ def refuse(faults: Sequence[Fault]) -> None:
     shown = [fault.found for fault in faults[:MAX_FAULTS_SHOWN]]
     if len(faults) > MAX_FAULTS_SHOWN:
         shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults; all of them: salt check")
+    next_steps = set(map(_next_step, faults))
+    several = "salt check, which lists all faults with a remedy for each sort"
     raise DataError(
         "\n".join(shown),
         expected="; ".join(dict.fromkeys(fault.expected for fault in faults)),
-        next_step="; or ".join(dict.fromkeys(map(_next_step, faults))),
+        next_step=next_steps.pop() if len(next_steps) == 1 else several,
     )
