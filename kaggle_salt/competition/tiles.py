@@ -24,6 +24,7 @@ from kaggle_salt.errors import DataError
 from kaggle_salt.predictions import blocks
 from kaggle_salt.runs import read_json, write_json
 
+PLAIN_FIELDS = ("modes", "train_hash", "test_hash", "mask_levels", "coloured_tiles")
 ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 
 
@@ -122,9 +123,11 @@ def _read_cache(folder: Path) -> dict[str, Any] | None:
     """Fields of :class:`Competition` from a cache; None if it is not there or not whole."""
     try:
         index = read_json(folder / "index.json")
-        for name in ("ids", "test_ids", "notes"):
-            index[name] = tuple(index[name])
-        return {**index, **{name: cache.map_array(folder, name) for name in ARRAYS}}
+        return {
+            **{name: tuple(index[name]) for name in ("ids", "test_ids", "notes")},
+            **{name: index[name] for name in PLAIN_FIELDS},
+            **{name: cache.map_array(folder, name) for name in ARRAYS},
+        }
     except (OSError, EOFError, ValueError, KeyError, DataError):
         return None
 
