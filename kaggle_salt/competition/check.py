@@ -130,7 +130,7 @@ def _report(competition: Competition, source: Source, of_files: Sequence[Fault])
         *source.faults,
         *of_files,
         *joined_faults(competition, source),
-        *tile_faults(competition, areas, blank, groups),
+        *tile_faults(competition, source, areas, blank, groups),
     ])  # fmt: skip
     return CheckReport(
         path=str(competition.path),

@@ -91,6 +91,7 @@ def _wrong_depths(source: Source, whole: bool) -> Iterator[Fault]:
 
 def tile_faults(
     competition: Competition,
+    source: Source,
     areas: NDArray[np.int64],
     blank: NDArray[np.bool_],
     groups: Sequence[Sequence[int]],
@@ -99,6 +100,7 @@ def tile_faults(
 
     Args:
         competition: The tiles that could be read.
+        source: All that there are.
         areas: Salt pixels of each training tile, int ``[N]``.
         blank: Training tiles of one colour, bool ``[N]``.
         groups: Rows with the same pixels, test rows counted on after the training rows.
@@ -109,7 +111,8 @@ def tile_faults(
         yield Fault(Sort.BLANK_SALT, (tile,), found)
     for group in groups:
         yield from _equal_tiles(competition, group)
-    yield from _alike_masks(competition, areas)
+    if len(competition.ids) == len(source.ids["masks"]):  # else the others may be unlike
+        yield from _alike_masks(competition, areas)
     yield from _mixed_files(competition)
 
 

@@ -201,6 +201,14 @@ def test_masks_all_alike_are_suspicious(tmp_path: Path, area: int, word: str) ->
     assert finding.count == 6
 
 
+def test_masks_that_were_not_read_may_be_unlike(tmp_path: Path) -> None:
+    write_competition(tmp_path, salt_level=99)
+    report = check(tmp_path)
+    assert (report.train_tiles, report.empty_masks) == (2, 2)
+    assert titles(report.faults) == {Sort.MASK_LEVELS.title: 4}
+    assert report.warnings == ()
+
+
 def test_a_few_coloured_tiles_and_mixed_masks_are_suspicious(tmp_path: Path) -> None:
     write_competition(tmp_path, n_train=30, tables=False)
     colours = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
