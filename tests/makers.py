@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+#: Folders of training images, masks and test images, as Kaggle has them.
+PLACES = ("train/images", "train/masks", "test/images")
+
 
 @dataclass(frozen=True)
 class TinyCompetition:
@@ -36,18 +39,40 @@ def write_competition(
     zipped: bool = False,
     image_mode: str = "L",
     mask_mode: str = "L",
+    coloured: bool = False,
+    suffix: str = ".png",
+    salt_level: int = 255,
+    flat: bool = False,
+    tables: bool = True,
     seed: int = 0,
 ) -> TinyCompetition:
     """Write a competition with random tiles; every third mask is empty.
 
-    The tables name the tiles in another order than the files sort in. ``n_test=0`` leaves out
-    the test files and the sample submission.
+    The tables name the tiles in another order than the files sort in.
+
+    Args:
+        folder: Where it goes.
+        n_train: Number of training tiles.
+        n_test: Number of test tiles; 0 leaves out the sample submission too.
+        shape: Of a tile.
+        zipped: Pack the folders, as Kaggle does.
+        image_mode: One of Pillow's modes.
+        mask_mode: Likewise.
+        coloured: Red, green and blue are drawn each for itself; ``image_mode`` is RGB then.
+        suffix: Of training and test tiles: ``.png`` or one of JPEG's.
+        salt_level: The level of salt in a mask's file.
+        flat: ``train/``, ``train_masks/`` and ``test/`` without folders in them.
+        tables: Without them ids are in alphabetical order, and depths unknown.
+        seed: Of everything random.
     """
     rng = np.random.default_rng(seed)
     ids = tuple(f"tile{n:03d}" for n in rng.permutation(n_train))
     test_ids = tuple(f"test{n:03d}" for n in rng.permutation(n_test))
-    images = rng.integers(0, 256, (n_train, *shape), dtype=np.uint8)
-    test_images = rng.integers(0, 256, (n_test, *shape), dtype=np.uint8)
+    if not tables:
+        ids, test_ids = tuple(sorted(ids)), tuple(sorted(test_ids))
+    tile_shape = (*shape, 3) if coloured else shape
+    images = rng.integers(0, 256, (n_train, *tile_shape), dtype=np.uint8)
+    test_images = rng.integers(0, 256, (n_test, *tile_shape), dtype=np.uint8)
     if image_mode == "1":
         images, test_images = images // 128 * 255, test_images // 128 * 255
     masks = np.zeros((n_train, *shape), dtype=np.bool_)
@@ -56,26 +81,40 @@ def write_competition(
             masks[row, int(rng.integers(shape[0])) :, int(rng.integers(shape[1])) :] = True
     depths = rng.integers(50, 950, n_train).astype(np.float64)
     test_depths = rng.integers(50, 950, n_test).astype(np.float64)
+    places = ("train", "train_masks", "test") if flat else PLACES
+    mode, encode = "RGB" if coloured else image_mode, png if suffix.lower() == ".png" else jpeg
     for tile, image, mask in zip(ids, images, masks, strict=True):
-        put(folder / f"train/images/{tile}.png", png(image, image_mode))
-        put(folder / f"train/masks/{tile}.png", png(mask.astype(np.uint8) * 255, mask_mode))
+        put(folder / places[0] / f"{tile}{suffix}", encode(image, mode))
+        levels = mask.astype(np.uint8) * np.uint8(salt_level)
+        put(folder / places[1] / f"{tile}.png", png(levels, mask_mode))
     for tile, image in zip(test_ids, test_images, strict=True):
-        put(folder / f"test/images/{tile}.png", png(image, image_mode))
+        put(folder / places[2] / f"{tile}{suffix}", encode(image, mode))
+    if zipped:
+        for root in sorted({place.split("/")[0] for place in places[: 3 if n_test else 2]}):
+            pack(folder, root)
+    if not tables:
+        unknown = np.full(n_train, np.nan), np.full(n_test, np.nan)
+        return TinyCompetition(
+            folder, ids, images, masks, unknown[0], test_ids, test_images, unknown[1]
+        )
     write_table(folder / "train.csv", "id,rle_mask", zip(ids, map(rle, masks), strict=True))
     all_depths = [*zip(ids, depths, strict=True), *zip(test_ids, test_depths, strict=True)]
     write_table(folder / "depths.csv", "id,z", [(tile, f"{z:.0f}") for tile, z in all_depths])
     if n_test:
         sample = [(tile, "1 1") for tile in test_ids]
         write_table(folder / "sample_submission.csv", "id,rle_mask", sample)
-    if zipped:
-        pack(folder, "train")
-        if n_test:
-            pack(folder, "test")
     return TinyCompetition(folder, ids, images, masks, depths, test_ids, test_images, test_depths)
 
 
+def jpeg(levels: NDArray[np.uint8], mode: str = "L") -> bytes:
+    """Encode uint8 levels ``[H, W]`` or ``[H, W, 3]`` as a JPEG, which keeps them only nearly."""
+    out = io.BytesIO()
+    Image.fromarray(levels).convert(mode).save(out, format="JPEG", quality=95)
+    return out.getvalue()
+
+
 def png(levels: NDArray[np.uint8], mode: str = "L") -> bytes:
-    """Encode uint8 grey levels as a PNG of one of Pillow's modes."""
+    """Encode uint8 levels, grey ``[H, W]`` or coloured ``[H, W, 3]``, as a PNG of Pillow's mode."""
     grey = Image.fromarray(levels)
     if mode == "I;16":
         picture = Image.fromarray(levels.astype(np.uint16) * 257)
@@ -103,13 +142,13 @@ def write_table(path: Path, header: str, rows: Iterable[Sequence[str]]) -> None:
 
 
 def pack(folder: Path, split: str, *, inside: str = "") -> Path:
-    """Turn the unpacked ``train`` or ``test`` into a zip, as Kaggle has it, and remove it."""
-    files = sorted((folder / split).rglob("*.png"))
+    """Turn an unpacked folder, as ``train``, into a zip, as Kaggle has it, and remove it."""
+    files = sorted((folder / split).rglob("*.*"))
     with zipfile.ZipFile(folder / f"{split}.zip", "w") as packed:
         for file in files:
             packed.write(file, inside + file.relative_to(folder / split).as_posix())
             file.unlink()
-    for kind in sorted((folder / split).iterdir()):
+    for kind in (folder / split).iterdir():
         kind.rmdir()
     (folder / split).rmdir()
     return folder / f"{split}.zip"

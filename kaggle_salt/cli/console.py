@@ -18,7 +18,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from kaggle_salt.competition.check import CheckReport
 from kaggle_salt.errors import SaltError
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.pipeline.workspace import Progress as Callback
@@ -119,39 +118,6 @@ def results_table(
     for row in rows:
         table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     return table
-
-
-def check_lines(report: CheckReport) -> list[str]:
-    """A check report as lines of text."""
-    height, width = report.tile_shape
-    modes = "; ".join(
-        f"{kind} " + ", ".join(f"{count} {mode}" for mode, count in counts.items())
-        for kind, counts in report.modes.items()
-    )
-    empty, *bins = report.coverage_histogram
-    longest = max(report.coverage_histogram)
-    lines = [
-        f"{report.train_tiles} training tiles, {report.test_tiles} test tiles of {height}x{width}",
-        f"PNG modes: {modes}",
-        f"{report.empty_masks} masks are empty; {len(report.blank_tiles)} training and "
-        f"{len(report.blank_test_tiles)} test tiles are blank (one grey value)",
-        f"{len(report.duplicates)} groups of identical training tiles, "
-        f"{len(report.train_test_duplicates)} of training and test tiles (blank ones left out)",
-        f"{len(report.unknown_depths)} tiles without a depth",
-        "salt coverage:",
-        f"  {'empty':>9} {empty:>6} {_bar(empty, longest)}",
-    ]
-    for number, count in enumerate(bins):
-        span = f"{10 * number}-{10 * number + 10} %"
-        lines.append(f"  {span:>9} {count:>6} {_bar(count, longest)}")
-    if not report.inconsistencies:
-        return [*lines, "no inconsistency found"]
-    count = len(report.inconsistencies)
-    return [*lines, f"{count} inconsistencies:", *(f"  {line}" for line in report.inconsistencies)]
-
-
-def _bar(count: int, longest: int) -> str:
-    return "█" * round(40 * count / max(longest, 1))
 
 
 def _duration(seconds: float) -> str:

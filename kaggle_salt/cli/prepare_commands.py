@@ -43,19 +43,39 @@ def make_folds(
 
 
 @command("check")
-def check(data: Data = DATA, as_json: Json = False) -> None:
-    """Look through the competition's files and say what was found, and what is wrong.
+def check(
+    data: Data = DATA,
+    mask_threshold: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=255,
+            help="Masks have grey values, and are salt from this level on; remembered for every "
+            "command.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look through the competition's files and say what was found, and everything that is wrong.
+
+    Ends with exit code 3 where files cannot be used or contradict each other.
 
     Example: `salt check --data ~/tgs`
-    """
-    from kaggle_salt.cli.console import ConsoleListener, check_lines
+    """  # fmt: skip
+    from kaggle_salt.cli.check_lines import check_lines
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.errors import DataError
     from kaggle_salt.pipeline.prepare import check_data
 
-    report = check_data(workspace_of(data=data), listener=ConsoleListener())
+    report = check_data(
+        workspace_of(data=data), mask_threshold=mask_threshold, listener=ConsoleListener()
+    )
     if as_json:
         emit(report.to_json())
-        return
-    typer.echo("\n".join(check_lines(report)))
+    else:
+        typer.echo("\n".join(check_lines(report)))
+    if report.faults:
+        raise typer.Exit(DataError.exit_code)
 
 
 @command("download")

@@ -1,11 +1,11 @@
-"""Kaggle's files as they are delivered: tables, and PNGs in a folder or still in a zip."""
+"""Kaggle's files as they are delivered: tables, and pictures in folders or still in zips."""
 
 from __future__ import annotations
 
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,85 +16,138 @@ import pandas as pd
 
 from kaggle_salt.errors import DataError
 
-Split = Literal["train", "test"]
-Kind = Literal["images", "masks"]
+#: What a picture is for: a training tile, its mask, or a test tile.
+Role = Literal["images", "masks", "test"]
 
-SPLITS: tuple[Split, ...] = ("train", "test")
-KINDS: tuple[Kind, ...] = ("images", "masks")
+ROLES: tuple[Role, ...] = ("images", "masks", "test")
+
+#: Where the pictures of a role may lie, the likeliest first: a folder or a zip of this name,
+#: and the folder inside it; "" is directly inside.
+PLACES: Mapping[Role, tuple[tuple[str, str], ...]] = {
+    "images": (("train", "images"), ("train", ""), ("train_images", "")),
+    "masks": (("train", "masks"), ("train_masks", ""), ("masks", "")),
+    "test": (("test", "images"), ("test", ""), ("test_images", "")),
+}
+TABLES = ("train.csv", "depths.csv", "sample_submission.csv")
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+#: Some competitions name the mask of ``a.png`` so.
+MASK_ENDING = "_mask"
 
 #: Next step for a file that came damaged.
-GET_ANEW = "fetch the file anew: salt download"
+GET_ANEW = "fetch the file anew (TGS's own: salt download)"
+
+
+class ZipError(DataError):
+    """A zip that cannot be opened."""
+
+    def __init__(self, path: Path, reason: Exception) -> None:
+        super().__init__(
+            f"{path} is truncated or not a zip: {reason}",
+            expected="the zip as Kaggle delivers it",
+            next_step=GET_ANEW,
+        )
+        self.path = path
 
 
 @dataclass(frozen=True)
-class Archive:
-    """The PNG files of ``train`` or ``test``, in a folder or in a zip.
+class Files:
+    """The pictures of one role, in a folder or in a zip.
 
     Args:
         path: The folder or zip.
-        members: For each kind, the path inside the archive of each id's file.
+        members: The path inside ``path`` of each id's file.
+        doubles: Ids with a second file: id, first file, other file.
         read_member: Gives the bytes of one member; safe to call from several threads.
     """
 
     path: Path
-    members: dict[Kind, dict[str, str]]
+    members: Mapping[str, str]
+    doubles: tuple[tuple[str, str, str], ...]
     read_member: Callable[[str], bytes]
 
-    def ids(self, kind: Kind) -> Set[str]:
-        """Ids that have a file of this kind."""
-        return self.members[kind].keys()
-
-    def name(self, kind: Kind, tile: str) -> str:
+    def name(self, tile: str) -> str:
         """Where a tile's file lies, for messages: ``train.zip/images/<id>.png``."""
-        return f"{self.path.name}/{self.members[kind][tile]}"
+        return f"{self.path.name}/{self.members[tile]}"
 
-    def read(self, kind: Kind, tile: str) -> bytes:
+    def read(self, tile: str) -> bytes:
         """Bytes of a tile's file.
 
         Raises:
             DataError: The file cannot be read, or fails the zip's own checksum.
         """
         try:
-            return self.read_member(self.members[kind][tile])
+            return self.read_member(self.members[tile])
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
-                f"{self.name(kind, tile)} cannot be read: {error}",
-                expected="a readable PNG file",
+                f"{self.name(tile)} cannot be read: {error}",
+                expected="a readable PNG or JPEG file",
                 next_step=GET_ANEW,
             ) from error
 
 
-def locate(data: Path, split: Split) -> Path | None:
-    """The folder or zip of a split; None if there is neither.
+def is_there(data: Path, role: Role) -> bool:
+    """Whether there is a folder with pictures, or a zip that may hold them."""
+    return _folder(data, role) is not None or any(_zips(data, role))
 
-    Where both are there the folder counts: it may have been edited, the zip cannot have been.
-    """
-    folder, packed = data / split, data / f"{split}.zip"
-    if (folder / "images").is_dir():
-        return folder
-    return packed if packed.is_file() else None
+
+def _folder(data: Path, role: Role) -> tuple[Path, str] | None:
+    """The folder of a role, and the folder inside it that holds pictures; None without one."""
+    for root, inside in PLACES[role]:
+        if next(_pictures(data / root / inside), None):
+            return data / root, inside
+    return None
+
+
+def _pictures(folder: Path) -> Iterator[os.DirEntry[str]]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if _is_picture(entry.name))
+
+
+def _is_picture(name: str) -> bool:
+    # macOS adds a shadow "._<id>.png" to every file it packs.
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _zips(data: Path, role: Role) -> Iterator[tuple[Path, str]]:
+    for root, inside in PLACES[role]:
+        if (data / f"{root}.zip").is_file():
+            yield data / f"{root}.zip", inside
 
 
 @contextmanager
-def open_archive(data: Path, split: Split) -> Iterator[Archive]:
-    """Open what :func:`locate` finds; where it finds nothing, an archive without files.
+def open_files(data: Path, role: Role) -> Iterator[Files]:
+    """Open the pictures of a role; where there are none, no files.
+
+    Where both are there a folder counts: it may have been edited, the zip cannot have been.
 
     Raises:
-        DataError: The zip is damaged, or a tile has two files of one kind.
+        ZipError: The zip is damaged.
     """
-    path = locate(data, split) or data / split
-    if not path.is_file():
-        members = _group(path, _folder_files(path))
-        yield Archive(path, members, lambda name: (path / name).read_bytes())
+    unpacked = _folder(data, role)
+    if unpacked is not None:
+        path, inside = unpacked
+        names = [os.path.join(inside, entry.name) for entry in _pictures(path / inside)]
+        yield Files(path, *_by_id(role, names), lambda name: (path / name).read_bytes())
         return
+    for packed, inside in _zips(data, role):
+        with _open_zip(packed) as archive:
+            if names := _inside(archive.namelist(), inside):
+                yield Files(packed, *_by_id(role, names), _reader(archive))
+                return
+    root = PLACES[role][0][0]
+    yield Files(data / root, {}, (), lambda name: (data / root / name).read_bytes())
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        packed = zipfile.ZipFile(path)
+        return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} is truncated or not a zip: {error}",
-            expected="the zip as Kaggle delivers it",
-            next_step=GET_ANEW,
-        ) from error
+        raise ZipError(path, error) from error
+
+
+def _reader(packed: zipfile.ZipFile) -> Callable[[str], bytes]:
     # ZipFile counts its open members without a lock, so concurrent reads could close it.
     lock = Lock()
 
@@ -102,35 +155,38 @@ def open_archive(data: Path, split: Split) -> Iterator[Archive]:
         with lock:
             return packed.read(name)
 
-    with packed:
-        yield Archive(path, _group(path, packed.namelist()), read_member)
+    return read_member
 
 
-def _folder_files(folder: Path) -> Iterator[str]:
-    for kind in KINDS:
-        if (folder / kind).is_dir():
-            yield from (f"{kind}/{name}" for name in os.listdir(folder / kind))
+def _inside(names: Iterable[str], folder: str) -> list[str]:
+    """Pictures of a zip that lie in such a folder, whatever folders come before it.
+
+    Without a folder, those of any but ``masks``.
+    """
+    paths = [(name, PurePosixPath(name)) for name in names]
+    return [
+        name
+        for name, path in paths
+        if _is_picture(path.name)
+        and (path.parent.name == folder if folder else path.parent.name != "masks")
+    ]
 
 
-def _group(archive: Path, names: Iterable[str]) -> dict[Kind, dict[str, str]]:
-    """Sort member names by kind and id, whatever folders come before ``images/``."""
-    members: dict[Kind, dict[str, str]] = {kind: {} for kind in KINDS}
-    for name in names:
-        member = PurePosixPath(name)
-        # macOS adds a shadow "._<id>.png" to every file it packs.
-        if member.suffix.lower() != ".png" or member.name.startswith("."):
-            continue
-        for kind in KINDS:
-            if member.parent.name == kind:
-                if member.stem in members[kind]:
-                    raise DataError(
-                        f"{archive.name} holds tile {member.stem} twice: "
-                        f"{members[kind][member.stem]} and {name}",
-                        expected=f"one file for each tile in {kind}/",
-                        next_step="remove one of the two",
-                    )
-                members[kind][member.stem] = name
-    return members
+def _by_id(
+    role: Role, names: Sequence[str]
+) -> tuple[dict[str, str], tuple[tuple[str, str, str], ...]]:
+    """Files by the id that they are called after, and the ids that have two."""
+    ids = [os.path.splitext(os.path.basename(name))[0] for name in names]
+    if role == "masks" and all(tile.endswith(MASK_ENDING) for tile in ids):
+        ids = [tile.removesuffix(MASK_ENDING) for tile in ids]
+    members: dict[str, str] = {}
+    doubles = []
+    for tile, name in zip(ids, names, strict=True):
+        if tile in members:
+            doubles.append((tile, members[tile], name))
+        else:
+            members[tile] = name
+    return members, tuple(doubles)
 
 
 def file_stamps(data: Path) -> list[tuple[str, int, int]]:
@@ -138,21 +194,14 @@ def file_stamps(data: Path) -> list[tuple[str, int, int]]:
 
     Two equal lists mean that nothing was changed, without reading a single file.
     """
-    stamps = []
-    for table in ("train.csv", "depths.csv", "sample_submission.csv"):
-        if (data / table).is_file():
-            stamps.append(_stamp(table, (data / table).stat()))
-    for split in SPLITS:
-        archive = locate(data, split)
-        if archive is None:
-            continue
-        if archive.is_file():
-            stamps.append(_stamp(archive.name, archive.stat()))
-            continue
-        for kind in KINDS:
-            if (archive / kind).is_dir():
-                with os.scandir(archive / kind) as entries:
-                    stamps.extend(_stamp(f"{split}/{kind}/{e.name}", e.stat()) for e in entries)
+    roots = dict.fromkeys(root for places in PLACES.values() for root, _ in places)
+    single = [*TABLES, *(f"{root}.zip" for root in roots)]
+    stamps = [_stamp(name, (data / name).stat()) for name in single if (data / name).is_file()]
+    for role in ROLES:
+        if unpacked := _folder(data, role):
+            folder = unpacked[0] / unpacked[1]
+            place = folder.relative_to(data).as_posix()
+            stamps += [_stamp(f"{place}/{e.name}", e.stat()) for e in _pictures(folder)]
     return sorted(stamps)
 
 
@@ -171,6 +220,18 @@ def read_table(path: Path, columns: Sequence[str], *, next_step: str = GET_ANEW)
     Raises:
         DataError: The file is missing or is not CSV, lacks a column, or names an id twice.
     """
+    table = read_columns(path, columns, next_step=next_step)
+    if twice := repeated(table[columns[0]]):
+        raise DataError(
+            f"{path} names {shortlist(twice)} more than once",
+            expected="each id once",
+            next_step=next_step,
+        )
+    return table
+
+
+def read_columns(path: Path, columns: Sequence[str], *, next_step: str = GET_ANEW) -> pd.DataFrame:
+    """The same as :func:`read_table`, but ids may repeat."""
     expected = f"a CSV file with the columns {', '.join(columns)}"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -183,13 +244,12 @@ def read_table(path: Path, columns: Sequence[str], *, next_step: str = GET_ANEW)
         raise DataError(
             f"{path} has no column {', '.join(missing)}", expected=expected, next_step=next_step
         )
-    ids = table[columns[0]]
-    if ids.duplicated().any():
-        repeated = ids[ids.duplicated()].iloc[0]
-        raise DataError(
-            f"{path} names {repeated} more than once", expected="each id once", next_step=next_step
-        )
     return table
+
+
+def repeated(ids: pd.Series) -> tuple[str, ...]:
+    """Ids that occur more than once, each once."""
+    return tuple(dict.fromkeys(ids[ids.duplicated()]))
 
 
 def shortlist(names: Sequence[str], limit: int = 3) -> str:

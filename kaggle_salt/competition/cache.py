@@ -24,16 +24,21 @@ from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched, write_text
 
 #: Raised whenever other pixels or other files would be written from the same sources.
-FORMAT = 1
+FORMAT = 2
 _ANY_WRITE_BIT = 0o222
 
 #: The document that vouches for a cache's arrays (see :mod:`kaggle_salt.files`).
 INDEX = "index.json"
 
 
-def fingerprint(data: Path) -> str:
-    """Name of the cache of a competition folder, from its files' names, sizes and times."""
-    stamps = json.dumps([FORMAT, file_stamps(data)])
+def fingerprint(data: Path, threshold: int | None) -> str:
+    """Name of a competition's cache, from its files' names, sizes and times and what masks are.
+
+    Args:
+        data: The competition folder.
+        threshold: The grey level from which on masks are salt, if it was told.
+    """
+    stamps = json.dumps([FORMAT, threshold, file_stamps(data)])
     return hashlib.sha256(stamps.encode()).hexdigest()[:32]
 
 

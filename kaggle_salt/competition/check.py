@@ -1,47 +1,75 @@
-"""What a competition's files hold, and where they contradict each other."""
+"""What a competition's files hold, and everything that is wrong with them, in one pass."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.competition import rle
-from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.competition.decoding import Progress
+from kaggle_salt.competition.faults import Fault, Sort
+from kaggle_salt.competition.salvage import readable
+from kaggle_salt.competition.source import Source, open_source
+from kaggle_salt.competition.suspicions import identical_tiles, joined_faults, tile_faults
 from kaggle_salt.competition.tiles import Competition, is_blank
-from kaggle_salt.errors import RleError
 
 #: Bins of the coverage histogram, beside the one for empty masks.
 COVERAGE_BINS = 10
 
+#: Sentences that a finding quotes.
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that is wrong in one way.
+
+    Args:
+        title: What it is, in the plural: "files that cannot be read".
+        count: How many there are.
+        examples: The first of them, a sentence each.
+        remedy: What to do about them, in one line.
+        tiles: Ids of all that it concerns, or names of files.
+    """
+
+    title: str
+    count: int
+    examples: tuple[str, ...]
+    remedy: str
+    tiles: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What :func:`inspect` found.
+    """What :func:`check` found; where files have faults, of the tiles that can be read.
 
     Args:
         path: The competition folder.
         data_hash: SHA-256 of its content.
-        train_tiles: Number of training tiles.
+        train_tiles: Number of training tiles with their masks.
         test_tiles: Number of test tiles.
         tile_shape: Height and width, in pixels.
-        modes: PNG modes and how many files have each, for images, masks and test.
+        is_coloured: Whether tiles have red, green and blue.
+        modes: Picture modes and how many files have each, for images, masks and test.
+        mask_levels: The highest level in a mask's file and how many masks have it.
+        mask_threshold: The level from which on masks are salt; None for masks of two levels.
         empty_masks: Number of training tiles without salt.
-        blank_tiles: Training tiles of one grey value.
-        blank_test_tiles: Test tiles of one grey value.
+        blank_tiles: Training tiles of one grey value or colour.
+        blank_test_tiles: Test tiles of one grey value or colour.
         coverage_histogram: Number of training tiles that are empty, then with a salt share in
             (0, .1], (.1, .2], ... (.9, 1].
         duplicates: Groups of training tiles with the same pixels; blank tiles left out.
         train_test_duplicates: The same for groups that have training and test tiles.
         unknown_depths: Tiles, training and test, without a depth.
-        rle_disagreements: Training tiles whose mask is not what ``train.csv`` says.
-        inconsistencies: Every contradiction, a plain sentence each.
+        notes: How the files were understood, where that is not evident.
+        faults: What cannot be used, or contradicts something else.
+        warnings: What can be trained on but is suspicious.
     """
 
     path: str
@@ -49,7 +77,10 @@ class CheckReport:
     train_tiles: int
     test_tiles: int
     tile_shape: tuple[int, int]
+    is_coloured: bool
     modes: Mapping[str, Mapping[str, int]]
+    mask_levels: Mapping[str, int]
+    mask_threshold: int | None
     empty_masks: int
     blank_tiles: tuple[str, ...]
     blank_test_tiles: tuple[str, ...]
@@ -57,56 +88,74 @@ class CheckReport:
     duplicates: tuple[tuple[str, ...], ...]
     train_test_duplicates: tuple[tuple[str, ...], ...]
     unknown_depths: tuple[str, ...]
-    rle_disagreements: tuple[str, ...]
-    inconsistencies: tuple[str, ...]
+    notes: tuple[str, ...]
+    faults: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The report as values that JSON can hold."""
         return asdict(self)
 
 
-def inspect(competition: Competition) -> CheckReport:
-    """Look at every tile of a competition.
+def check(path: str | Path, *, progress: Progress | None = None) -> CheckReport:
+    """Look at every file and every tile of a competition, and go on after a fault.
 
     Args:
-        competition: An opened competition; its ``train.csv`` and ``depths.csv`` are read again.
+        path: The competition folder, as for :meth:`Competition.open`.
+        progress: Told how far the decoding is.
 
     Raises:
-        DataError: ``train.csv`` has no column ``rle_mask``, or is gone.
+        DataError: There is no folder, or not one tile can be read.
+        ConfigError: The remembered mask threshold cannot be used.
     """
+    data = Path(path)
+    with (
+        open_source(data) as source,
+        readable(data, source, progress or (lambda done, total: None)) as (competition, of_files),
+    ):
+        return _report(competition, source, of_files)
+
+
+def _report(competition: Competition, source: Source, of_files: Sequence[Fault]) -> CheckReport:
+    ids, test_ids = competition.ids, competition.test_ids
     areas = np.count_nonzero(competition.masks, axis=(1, 2))
     blank, blank_test = is_blank(competition.images), is_blank(competition.test_images)
-    groups = _identical(competition, np.concatenate([blank, blank_test]))
-    all_ids = (*competition.ids, *competition.test_ids)
-    train_tiles = len(competition.ids)
+    groups = identical_tiles(
+        chain(competition.images, competition.test_images), np.concatenate([blank, blank_test])
+    )
+    all_ids = (*ids, *test_ids)
+    train_groups = _training_groups(groups, len(ids))
     unknown = np.isnan(np.concatenate([competition.depths, competition.test_depths]))
-    wrong_rles = _wrong_rles(competition)
+    faults, warnings = _findings([
+        *source.faults,
+        *of_files,
+        *joined_faults(competition, source),
+        *tile_faults(competition, source, areas, blank, groups),
+    ])  # fmt: skip
     return CheckReport(
         path=str(competition.path),
         data_hash=competition.data_hash,
-        train_tiles=train_tiles,
-        test_tiles=len(competition.test_ids),
+        train_tiles=len(ids),
+        test_tiles=len(test_ids),
         tile_shape=competition.tile_shape,
+        is_coloured=competition.is_coloured,
         modes=competition.modes,
+        mask_levels=competition.mask_levels,
+        mask_threshold=source.threshold,
         empty_masks=int((areas == 0).sum()),
-        blank_tiles=_named(competition.ids, blank),
-        blank_test_tiles=_named(competition.test_ids, blank_test),
+        blank_tiles=_named(ids, blank),
+        blank_test_tiles=_named(test_ids, blank_test),
         coverage_histogram=_coverage_histogram(areas, competition.tile_shape),
-        duplicates=tuple(
-            tuple(all_ids[row] for row in group) for group in _training_groups(groups, train_tiles)
-        ),
+        duplicates=tuple(tuple(ids[row] for row in group) for group in train_groups),
         train_test_duplicates=tuple(
             tuple(all_ids[row] for row in group)
             for group in groups
-            if group[0] < train_tiles <= group[-1]
+            if group[0] < len(ids) <= group[-1]
         ),
         unknown_depths=_named(all_ids, unknown),
-        rle_disagreements=tuple(wrong_rles),
-        inconsistencies=(
-            *wrong_rles.values(),
-            *_unlikely_masks(competition, areas, blank, _training_groups(groups, train_tiles)),
-            *_wrong_ids(competition, _named(all_ids, unknown)),
-        ),
+        notes=competition.notes,
+        faults=faults,
+        warnings=warnings,
     )
 
 
@@ -121,66 +170,29 @@ def _coverage_histogram(areas: NDArray[np.int64], shape: tuple[int, int]) -> tup
     return tuple(np.bincount(bins, minlength=COVERAGE_BINS + 1).tolist())
 
 
-def _identical(competition: Competition, blank: NDArray[np.bool_]) -> list[list[int]]:
-    """Groups of rows with the same pixels, test rows counted on after the training rows."""
-    groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, image in enumerate(chain(competition.images, competition.test_images)):
-        if not blank[row]:
-            groups[hashlib.sha256(image.data).digest()].append(row)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _training_groups(groups: Sequence[Sequence[int]], train_tiles: int) -> list[list[int]]:
+def _training_groups(groups: Iterable[Sequence[int]], train_tiles: int) -> list[list[int]]:
     """The groups without their test rows, where at least two rows are left."""
     inside = [[row for row in group if row < train_tiles] for group in groups]
     return [group for group in inside if len(group) > 1]
 
 
-def _wrong_rles(competition: Competition) -> dict[str, str]:
-    """For each tile whose mask is not what ``train.csv`` says, a sentence about it."""
-    table = read_table(competition.path / "train.csv", ["id", "rle_mask"])
-    told = dict(zip(table["id"], table["rle_mask"], strict=True))
-    wrong = {}
-    for tile, mask in zip(competition.ids, competition.masks, strict=True):
-        try:
-            differing = np.count_nonzero(rle.decode(told[tile], competition.tile_shape) != mask)
-        except RleError as error:
-            wrong[tile] = f"train.csv has no valid mask for {tile}: {error.found}"
-            continue
-        if differing:
-            wrong[tile] = f"the mask of {tile} differs from train.csv in {differing} pixels"
-    return wrong
-
-
-def _unlikely_masks(
-    competition: Competition,
-    areas: NDArray[np.int64],
-    blank: NDArray[np.bool_],
-    groups: Sequence[Sequence[int]],
-) -> Iterator[str]:
-    for row in np.flatnonzero(blank & (areas > 0)).tolist():
-        yield f"tile {competition.ids[row]} is blank but its mask is not empty"
-    for first, *others in groups:
-        for row in others:
-            if not np.array_equal(competition.masks[first], competition.masks[row]):
-                twins = f"{competition.ids[first]} and {competition.ids[row]}"
-                yield f"tiles {twins} have the same pixels but different masks"
-
-
-def _wrong_ids(competition: Competition, without_depth: Sequence[str]) -> Iterator[str]:
-    ids, test_ids = set(competition.ids), set(competition.test_ids)
-    for tile in sorted(ids & test_ids):
-        yield f"tile {tile} is both a training and a test tile"
-    depths = competition.path / "depths.csv"
-    if not depths.is_file():
-        return
-    if without_depth:
-        yield f"depths.csv has no depth for {_count(without_depth)}"
-    named = read_table(depths, ["id"])["id"]
-    # Without test tiles, it is only natural that the file names more than there are.
-    if test_ids and (strangers := sorted(set(named) - ids - test_ids)):
-        yield f"depths.csv gives a depth to {_count(strangers)} that nothing else names"
-
-
-def _count(tiles: Sequence[str]) -> str:
-    return f"{len(tiles)} tile{'s' if len(tiles) > 1 else ''} ({shortlist(tiles)})"
+def _findings(faults: Iterable[Fault]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Faults and warnings, each sort together, in the order in which sorts are listed."""
+    by_sort: defaultdict[Sort, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        by_sort[fault.sort].append(fault)
+    found = {
+        sort: Finding(
+            title=sort.title,
+            count=sum(len(fault.tiles) for fault in by_sort[sort]),
+            examples=tuple(fault.found for fault in by_sort[sort][:MAX_EXAMPLES]),
+            remedy=sort.remedy,
+            tiles=tuple(chain.from_iterable(fault.tiles for fault in by_sort[sort])),
+        )
+        for sort in Sort
+        if sort in by_sort
+    }
+    return (
+        tuple(finding for sort, finding in found.items() if sort.is_fault),
+        tuple(finding for sort, finding in found.items() if not sort.is_fault),
+    )

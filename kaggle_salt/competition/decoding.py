@@ -1,19 +1,29 @@
-"""Many PNG files into arrays of pixels, on every core, with every bad file named."""
+"""Many picture files into arrays of pixels, on every core, with every bad file named."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.archive import GET_ANEW, Archive, Kind
-from kaggle_salt.competition.png import Grey, read_grey
+from kaggle_salt.competition.archive import ROLES, Role
+from kaggle_salt.competition.faults import Fault, Sort
+from kaggle_salt.competition.pixels import (
+    Pixels,
+    is_coloured,
+    read_pixels,
+    to_coloured_tile,
+    to_mask,
+    to_tile,
+)
+from kaggle_salt.competition.source import Source
 from kaggle_salt.errors import DataError
 from kaggle_salt.predictions import release
 
@@ -22,95 +32,169 @@ Progress = Callable[[int, int], None]
 
 #: Files that a thread decodes in one go: enough to make handing them out cost nothing.
 BLOCK = 64
-MAX_FAULTS_SHOWN = 10
+
+#: Files of each role that are looked at before the others, to guess what all are like.
+SAMPLE = 8
 
 
 @dataclass(frozen=True)
-class Stack:
-    """An array to fill: from which files, and what becomes of their grey levels.
+class Form:
+    """What all tiles of a competition are like.
 
     Args:
-        archive: Where the files are.
-        kind: Images or masks.
-        ids: Tiles, one per row of ``out``.
-        convert: From grey levels uint8 or uint16 ``[H, W]`` and a file name to a row.
-        out: ``[N, H, W]``, filled by :func:`decode`.
+        shape: Height and width in pixels.
+        coloured: Red, green and blue differ somewhere; else tiles are grey.
+        example: Name of a file of this size, for messages.
     """
 
-    archive: Archive
-    kind: Kind
-    ids: Sequence[str]
-    convert: Callable[[Grey, str], NDArray[Any]]
-    out: NDArray[Any]
+    shape: tuple[int, int]
+    coloured: bool
+    example: str
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Shape of a tile's pixels: ``(H, W)``, or ``(H, W, 3)``."""
+        return (*self.shape, 3) if self.coloured else self.shape
 
 
-def decode(stacks: Mapping[str, Stack], first: str, progress: Progress) -> dict[str, Counter[str]]:
-    """Fill the arrays of all stacks.
+@dataclass
+class Decoded:
+    """What was met while files were decoded.
+
+    Args:
+        modes: Picture modes and how many files have each, by role.
+        mask_levels: The highest level of a mask and how many masks have it; nothing where a
+            threshold tells what salt is.
+        coloured: Number of images, training and test, that are not grey.
+        sizes: Number of such images of each size.
+        examples: Name of the first file of each size.
+        lost: Ids whose row holds no pixels, by role.
+        faults: Why.
+    """
+
+    modes: dict[Role, Counter[str]] = field(default_factory=lambda: {r: Counter() for r in ROLES})
+    mask_levels: Counter[int] = field(default_factory=Counter)
+    coloured: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    examples: dict[tuple[int, int], str] = field(default_factory=dict)
+    lost: dict[Role, set[str]] = field(default_factory=lambda: {role: set() for role in ROLES})
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, other: Decoded) -> None:
+        """Take in what was met in another block of files."""
+        for role in ROLES:
+            self.modes[role] += other.modes[role]
+            self.lost[role] |= other.lost[role]
+        self.mask_levels += other.mask_levels
+        self.coloured += other.coloured
+        self.sizes += other.sizes
+        self.examples = other.examples | self.examples
+        self.faults += other.faults
+
+    @property
+    def form(self) -> Form:
+        """The size of most images, and whether one of them is coloured."""
+        shape = max(self.sizes, key=self.sizes.__getitem__) if self.sizes else (1, 1)
+        return Form(shape, self.coloured > 0, self.examples.get(shape, ""))
+
+
+def guess_form(source: Source) -> Form:
+    """What tiles are like, from a few of them, spread over all."""
+    met = Decoded()
+    for role in ("images", "test"):
+        ids = source.ids[role]
+        for tile in ids[:: max(1, len(ids) // SAMPLE)]:
+            _decode_file(source, role, tile, None, met)
+    return met.form
+
+
+def decode(
+    source: Source, form: Form, arrays: Mapping[Role, NDArray[Any]], progress: Progress
+) -> Decoded:
+    """Decode every file into its row; stop at once when a coloured tile does not fit in.
 
     OpenCV and zlib work without the interpreter's lock, so threads share the work.
 
     Args:
-        stacks: What to fill, by name.
-        first: Name of the file that set the size of a tile, for messages.
+        source: The files.
+        form: What tiles are thought to be like; :attr:`Decoded.form` says what they are.
+        arrays: ``[N, *form.tile_shape]`` for images and test, ``[N, H, W]`` for masks.
         progress: Told after every block of files.
-
-    Returns:
-        PNG modes and how many files have each, by name of the stack.
-
-    Raises:
-        DataError: Files are damaged or do not fit; they are named together.
     """
-    modes = {name: Counter[str]() for name in stacks}
-    faults: list[DataError] = []
-    done, total = 0, sum(len(stack.ids) for stack in stacks.values())
+    met = Decoded()
+    done, total = 0, sum(map(len, source.ids.values()))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, stack in stacks.items():
-            rows = range(len(stack.ids))
+        for role in ROLES:
+            rows = range(len(source.ids[role]))
             blocks = [rows[start : start + BLOCK] for start in rows[::BLOCK]]
-            results = pool.map(partial(_decode_block, stack, first), blocks)
-            for block, (block_modes, block_faults) in zip(blocks, results, strict=True):
-                modes[name] += block_modes
-                faults += block_faults
+            work = partial(_decode_block, source, role, form, arrays[role])
+            for block, of_block in zip(blocks, pool.map(work, blocks), strict=True):
+                met.add(of_block)
                 done += len(block)
-                release(stack.out)
+                release(arrays[role])
+                if met.coloured and not form.coloured:
+                    pool.shutdown(cancel_futures=True)
+                    return met
                 progress(done, total)
-    _refuse(faults)
-    return modes
+    return met
 
 
-def _decode_block(stack: Stack, first: str, rows: range) -> tuple[Counter[str], list[DataError]]:
-    """Fill some rows of an array; give the PNG modes met and what was wrong."""
-    modes: Counter[str] = Counter()
-    faults = []
+def _decode_block(
+    source: Source, role: Role, form: Form, out: NDArray[Any], rows: range
+) -> Decoded:
+    met = Decoded()
     for row in rows:
-        tile = stack.ids[row]
-        name = stack.archive.name(stack.kind, tile)
-        try:
-            grey, mode = read_grey(stack.archive.read(stack.kind, tile), name)
-            _require_shape(grey, name, stack.out.shape[1:], first)
-            stack.out[row] = stack.convert(grey, name)
-            modes[mode] += 1
-        except DataError as fault:
-            faults.append(fault)
-    return modes, faults
+        values = _decode_file(source, role, source.ids[role][row], form, met)
+        if values is not None:
+            out[row] = values
+    return met
 
 
-def _require_shape(grey: Grey, name: str, shape: tuple[int, ...], first: str) -> None:
-    if grey.shape != shape:
-        raise DataError(
-            f"{name} has {grey.shape[0]}x{grey.shape[1]} pixels",
-            expected=f"{shape[0]}x{shape[1]} pixels, as {first}",
-            next_step=GET_ANEW,
-        )
+def _decode_file(
+    source: Source, role: Role, tile: str, form: Form | None, met: Decoded
+) -> NDArray[Any] | None:
+    """One row of an array, or None; ``met`` is told what was met. Without a form any will do."""
+    files = source.files[role]
+    name = files.name(tile)
+    try:
+        pixels, mode = read_pixels(files.read(tile), name)
+    except DataError as error:
+        met.faults.append(Fault.of(Sort.UNREADABLE, tile, error))
+        met.lost[role].add(tile)
+        return None
+    shape = (pixels.shape[0], pixels.shape[1])
+    met.modes[role][mode] += 1
+    if role != "masks":
+        met.coloured += is_coloured(pixels)
+        met.sizes[shape] += 1
+        met.examples.setdefault(shape, name)
+    if form is not None and shape != form.shape:
+        met.faults.append(_odd_size(tile, name, shape, form))
+        met.lost[role].add(tile)
+        return None
+    if role == "masks":
+        return _mask(source, tile, pixels, mode, met)
+    return to_coloured_tile(pixels) if form and form.coloured else to_tile(pixels)
 
 
-def _refuse(faults: Sequence[DataError]) -> None:
-    """Raise the faults, if there are any, as one error."""
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        shown = [fault.found for fault in faults[:MAX_FAULTS_SHOWN]]
-        if len(faults) > MAX_FAULTS_SHOWN:
-            shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more files")
-        expected = "; ".join(dict.fromkeys(fault.expected for fault in faults))
-        raise DataError("\n".join(shown), expected=expected, next_step=GET_ANEW)
+def _mask(
+    source: Source, tile: str, pixels: Pixels, mode: str, met: Decoded
+) -> NDArray[np.bool_] | None:
+    name = source.files["masks"].name(tile)
+    lossy = mode.startswith("JPEG")
+    try:
+        mask = to_mask(pixels, name, threshold=source.threshold, lossy=lossy)
+    except DataError as error:
+        met.faults.append(Fault.of(Sort.MASK_LEVELS, tile, error))
+        met.lost["masks"].add(tile)
+        return None
+    if source.threshold is None:
+        met.mask_levels[int(pixels.max())] += 1
+    return mask
+
+
+def _odd_size(tile: str, name: str, shape: tuple[int, int], form: Form) -> Fault:
+    return Fault(
+        Sort.SIZE, (tile,), f"{name} has {shape[0]}x{shape[1]} pixels",
+        f"{form.shape[0]}x{form.shape[1]} pixels, as {form.example}",
+    )  # fmt: skip

@@ -7,30 +7,24 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
 from kaggle_salt.competition import cache
-from kaggle_salt.competition.archive import (
-    GET_ANEW,
-    Archive,
-    Kind,
-    locate,
-    open_archive,
-    read_table,
-    shortlist,
-)
-from kaggle_salt.competition.decoding import Progress, Stack, decode
-from kaggle_salt.competition.png import read_grey, to_mask, to_tile
+from kaggle_salt.competition.archive import Role
+from kaggle_salt.competition.decoding import Decoded, Form, Progress, decode, guess_form
+from kaggle_salt.competition.faults import refuse
+from kaggle_salt.competition.mask_threshold import read_threshold
+from kaggle_salt.competition.source import Source, open_source, require_tiles
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched_for
 from kaggle_salt.predictions import blocks
 
+PLAIN_FIELDS = ("modes", "train_hash", "test_hash", "mask_levels", "coloured_tiles")
 ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 
 
@@ -38,18 +32,26 @@ ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 class Competition:
     """Everything Kaggle gives: tiles, masks, depths and the ids a submission must name.
 
+    Tiles are grey, of two dimensions, unless red, green and blue differ somewhere in a training
+    or test tile; then all of them, training and test, have a last dimension of three.
+
     Args:
         path: The folder with Kaggle's files.
-        ids: Training tiles, in the order of ``train.csv``.
-        images: uint8 ``[N, H, W]``, grey levels; memory-mapped, read-only.
+        ids: Training tiles, in the order of ``train.csv``; without it, sorted.
+        images: uint8, grey levels ``[N, H, W]``, or red, green and blue ``[N, H, W, 3]``;
+            memory-mapped, read-only.
         masks: bool ``[N, H, W]``, True is salt; memory-mapped, read-only.
         depths: float64 ``[N]``, feet; nan where ``depths.csv`` does not say.
-        test_ids: Test tiles, in the order of ``sample_submission.csv``; may be empty.
-        test_images: uint8 ``[M, H, W]``; memory-mapped, read-only.
+        test_ids: Test tiles, in the order of ``sample_submission.csv``; without it, sorted. May
+            be empty.
+        test_images: uint8 ``[M, H, W]`` or ``[M, H, W, 3]``, as ``images``.
         test_depths: float64 ``[M]``, feet; nan where unknown.
-        modes: PNG modes and how many files have each, for ``images``, ``masks`` and ``test``.
+        modes: Picture modes and how many files have each, for ``images``, ``masks`` and ``test``.
         train_hash: SHA-256 of the training ids, pixels, masks and depths.
         test_hash: SHA-256 of the test ids, pixels and depths.
+        mask_levels: The highest level in a mask's file, as text, and how many masks have it.
+        coloured_tiles: Number of tiles, training and test, that are not grey.
+        notes: What a person should know of how the files were understood.
     """
 
     path: Path
@@ -63,11 +65,19 @@ class Competition:
     modes: Mapping[str, Mapping[str, int]]
     train_hash: str
     test_hash: str
+    mask_levels: Mapping[str, int] = field(default_factory=dict)
+    coloured_tiles: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def tile_shape(self) -> tuple[int, int]:
         """Height and width of every tile, in pixels."""
         return self.images.shape[1], self.images.shape[2]
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether tiles have red, green and blue; else they are grey."""
+        return self.images.ndim == 4
 
     @property
     def data_hash(self) -> str:
@@ -76,25 +86,28 @@ class Competition:
 
     @classmethod
     def open(cls, path: str | Path, *, progress: Progress | None = None) -> Self:
-        """Open a folder with Kaggle's files, each archive zipped or unpacked.
+        """Open a folder with a competition's files, each archive zipped or unpacked.
 
-        The first call decodes every PNG into a cache, in ``<path>/.salt-cache`` or, where that
-        cannot be written, in the user's cache folder. Later calls map that cache, until a file
-        in ``path`` changes.
+        The first call decodes every picture into a cache, in ``<path>/.salt-cache`` or, where
+        that cannot be written, in the user's cache folder. Later calls map that cache, until a
+        file in ``path`` changes.
 
         Args:
-            path: Folder with ``train.csv``, ``train.zip`` or ``train/images`` and
-                ``train/masks``; and, where there are test tiles, ``test.zip`` or
-                ``test/images`` and ``sample_submission.csv``; and maybe ``depths.csv``.
+            path: Folder with PNG or JPEG files named after their ids, in folders or zips:
+                training tiles in ``train/images`` or ``train``, masks in ``train/masks``,
+                ``train_masks`` or ``masks``, test tiles, if any, in ``test/images`` or ``test``.
+                Where they are there, ``train.csv`` and ``sample_submission.csv`` name the ids,
+                and ``depths.csv`` gives depths.
             progress: Told how far the decoding is; not called when the cache is there.
 
         Raises:
-            DataError: A file is missing or damaged, or the files contradict each other; all
-                faults of one sort are named together.
+            DataError: A file is missing or damaged, or the files contradict each other; the
+                faults are named together.
+            ConfigError: The remembered mask threshold cannot be used.
         """
         data = Path(path)
-        _require_files(data)
-        key = cache.fingerprint(data)
+        require_tiles(data)
+        key = cache.fingerprint(data, read_threshold(data))
         for root in cache.roots(data):
             fields = _read_cache(root / key)
             if fields is not None:
@@ -106,19 +119,6 @@ class Competition:
         return cls(path=data, **fields)
 
 
-def _require_files(data: Path) -> None:
-    expected = "train.csv and train.zip (or train/), test.zip (or test/), sample_submission.csv"
-    next_step = "salt download, or --data FOLDER where the files are elsewhere"
-    if not data.is_dir():
-        raise DataError(f"there is no folder {data}", expected=expected, next_step=next_step)
-    missing = [] if (data / "train.csv").is_file() else ["train.csv"]
-    if locate(data, "train") is None:
-        missing.append("train.zip or train/images")
-    if missing:
-        lacking = " and no ".join(missing)
-        raise DataError(f"{data} has no {lacking}", expected=expected, next_step=next_step)
-
-
 def _read_cache(folder: Path) -> dict[str, Any] | None:
     """Fields of :class:`Competition` from a cache; None if it is not there or not whole."""
     # no hash is looked at: the arrays are mapped, and opening them takes milliseconds
@@ -128,119 +128,111 @@ def _read_cache(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return {
-            "ids": tuple(index["ids"]),
-            "test_ids": tuple(index["test_ids"]),
-            **{name: index[name] for name in ("modes", "train_hash", "test_hash")},
+            **{name: tuple(index[name]) for name in ("ids", "test_ids", "notes")},
+            **{name: index[name] for name in PLAIN_FIELDS},
             **{name: cache.map_array(folder, name) for name in ARRAYS},
         }
     except (OSError, EOFError, ValueError, TypeError, KeyError):
         return None
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Kaggle's files, open, with the ids that the tables name."""
-
-    ids: tuple[str, ...]
-    test_ids: tuple[str, ...]
-    train: Archive
-    test: Archive
-
-
-@contextmanager
-def _open_source(data: Path) -> Iterator[_Source]:
-    ids = tuple(read_table(data / "train.csv", ["id"])["id"])
-    test_ids: tuple[str, ...] = ()
-    if locate(data, "test") is not None:  # without test tiles one can still train
-        test_ids = tuple(read_table(data / "sample_submission.csv", ["id"])["id"])
-    with open_archive(data, "train") as train, open_archive(data, "test") as test:
-        source = _Source(ids, test_ids, train, test)
-        _check_ids(source)
-        yield source
-
-
-def _check_ids(source: _Source) -> None:
-    """Refuse ids without a file and files without an id.
-
-    Raises:
-        DataError: Naming the ids of every kind of gap.
-    """
-    if not source.ids:
-        raise DataError(
-            "train.csv names no tile", expected="an id on each line", next_step=GET_ANEW
-        )
-    faults = [
-        *_gaps("train.csv", source.ids, source.train, "images"),
-        *_gaps("train.csv", source.ids, source.train, "masks"),
-        *_gaps("sample_submission.csv", source.test_ids, source.test, "images"),
-    ]
-    if faults:
-        raise DataError(
-            "\n".join(faults),
-            expected="the same ids in the tables and among the files",
-            next_step=GET_ANEW,
-        )
-
-
-def _gaps(table: str, ids: Sequence[str], archive: Archive, kind: Kind) -> Iterator[str]:
-    there = archive.ids(kind)
-    if missing := [tile for tile in ids if tile not in there]:
-        yield f"{archive.path.name} lacks {kind} of {table}: {shortlist(missing)}"
-    if unnamed := sorted(there - set(ids)):
-        yield f"{archive.path.name} has {kind} that {table} does not name: {shortlist(unnamed)}"
-
-
 def _fill_cache(data: Path, key: str, progress: Progress) -> Path:
     """Decode every file of a competition folder; give the folder with the arrays."""
-    with _open_source(data) as source:
-        first = source.train.name("images", source.ids[0])
-        shape = read_grey(source.train.read("images", source.ids[0]), first)[0].shape
-        tiles, test_tiles = len(source.ids), len(source.test_ids)
-        size = (2 * tiles + test_tiles) * math.prod(shape)
-        folder = cache.create_root(data, size) / key
-        layout: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
-            "images": (np.uint8, (tiles, *shape)),
-            "masks": (np.bool_, (tiles, *shape)),
-            "depths": (np.float64, (tiles,)),
-            "test_images": (np.uint8, (test_tiles, *shape)),
-            "test_depths": (np.float64, (test_tiles,)),
-        }
-        feet = _read_depths(data / "depths.csv")
-        with cache.new_arrays(folder, layout) as (arrays, index):
-            modes = decode(_stacks(source, arrays), first, progress)
-            arrays["depths"][:] = [feet.get(tile, math.nan) for tile in source.ids]
-            arrays["test_depths"][:] = [feet.get(tile, math.nan) for tile in source.test_ids]
-            index["ids"], index["test_ids"], index["modes"] = source.ids, source.test_ids, modes
-            train, test = ("images", "masks", "depths"), ("test_images", "test_depths")
-            index["train_hash"] = _content_hash(source.ids, arrays, train)
-            index["test_hash"] = _content_hash(source.test_ids, arrays, test)
+    with open_source(data) as source:
+        refuse(source.faults)
+        form = guess_form(source)
+        folder = cache.create_root(data, size_in_bytes(source, form)) / key
+        with decoded(source, form, folder, progress) as (arrays, met, index):
+            refuse(met.faults)
+            arrays["depths"][:] = depths_of(source, source.ids["images"])
+            arrays["test_depths"][:] = depths_of(source, source.ids["test"])
+            index.update(describe(source, source.ids["images"], source.ids["test"], arrays, met))
     cache.keep_only(folder)
     return folder
 
 
-def _stacks(source: _Source, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Stack]:
+class _OtherFormError(Exception):
+    """Tiles are not what they were thought to be like."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+
+
+@contextmanager
+def decoded(
+    source: Source, form: Form, folder: Path, progress: Progress
+) -> Iterator[tuple[Mapping[str, NDArray[Any]], Decoded, dict[str, Any]]]:
+    """Decode all files into new arrays of ``folder``, which are kept if the block ends well.
+
+    Args:
+        source: The files.
+        form: What tiles are thought to be like. If they are not, all is done again.
+        folder: Where the arrays go.
+        progress: Told how far the decoding is.
+
+    Yields:
+        The arrays of a :class:`Competition` by name, with a row for each id of ``source`` (the
+        depths unfilled), what was met on the way, and the index to be filled for the cache.
+    """
+    while True:
+        try:
+            with cache.new_arrays(folder, _layout(source, form)) as (arrays, index):
+                by_role: dict[Role, NDArray[Any]] = {
+                    "images": arrays["images"],
+                    "masks": arrays["masks"],
+                    "test": arrays["test_images"],
+                }
+                met = decode(source, form, by_role, progress)
+                if met.form.tile_shape != form.tile_shape:
+                    raise _OtherFormError(met.form)
+                form = met.form
+                yield arrays, met, index
+                return
+        except _OtherFormError as error:
+            form = error.form
+
+
+def _layout(source: Source, form: Form) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
+    images, masks, tests = (len(source.ids[role]) for role in ("images", "masks", "test"))
     return {
-        "images": Stack(source.train, "images", source.ids, to_tile, arrays["images"]),
-        "masks": Stack(source.train, "masks", source.ids, to_mask, arrays["masks"]),
-        "test": Stack(source.test, "images", source.test_ids, to_tile, arrays["test_images"]),
+        "images": (np.uint8, (images, *form.tile_shape)),
+        "masks": (np.bool_, (masks, *form.shape)),
+        "depths": (np.float64, (images,)),
+        "test_images": (np.uint8, (tests, *form.tile_shape)),
+        "test_depths": (np.float64, (tests,)),
     }
 
 
-def _read_depths(path: Path) -> dict[str, float]:
-    """Depth in feet of each tile that the file knows; nothing if there is no file."""
-    if not path.is_file():
-        return {}
-    table = read_table(path, ["id", "z"])
-    feet = pd.to_numeric(table["z"], errors="coerce").astype(np.float64)
-    wrong = ~np.isfinite(feet)
-    if wrong.any():
-        row = table[wrong].iloc[0]
-        raise DataError(
-            f"{path} gives the depth of {row['id']} as '{row['z']}'",
-            expected="a number of feet",
-            next_step=GET_ANEW,
-        )
-    return dict(zip(table["id"], feet, strict=True))
+def size_in_bytes(source: Source, form: Form) -> int:
+    """Bytes that the arrays of a competition take."""
+    layout = _layout(source, form).values()
+    return sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in layout)
+
+
+def depths_of(source: Source, ids: Sequence[str]) -> list[float]:
+    """Depth in feet of each tile, nan where it is unknown."""
+    feet = source.depths or {}
+    return [feet.get(tile, math.nan) for tile in ids]
+
+
+def describe(
+    source: Source,
+    ids: Sequence[str],
+    test_ids: Sequence[str],
+    arrays: Mapping[str, NDArray[Any]],
+    met: Decoded,
+) -> dict[str, Any]:
+    """The fields of a :class:`Competition` that are no arrays, as JSON can hold them."""
+    return {
+        "ids": tuple(ids),
+        "test_ids": tuple(test_ids),
+        "modes": {role: dict(counts) for role, counts in met.modes.items()},
+        "train_hash": _content_hash(ids, arrays, ("images", "masks", "depths")),
+        "test_hash": _content_hash(test_ids, arrays, ("test_images", "test_depths")),
+        "mask_levels": {str(level): count for level, count in sorted(met.mask_levels.items())},
+        "coloured_tiles": met.coloured,
+        "notes": source.notes,
+    }
 
 
 def _content_hash(
@@ -255,9 +247,14 @@ def _content_hash(
 
 
 def is_blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which tiles are of one grey value, bool ``[N]`` of uint8 ``[N, H, W]``."""
+    """Which tiles are of one grey value or colour, bool ``[N]``.
+
+    Args:
+        images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``.
+    """
     blank = np.empty(len(images), dtype=np.bool_)
     for block in blocks(images):
         tiles = images[block]
-        blank[block] = tiles.max(axis=(1, 2)) == tiles.min(axis=(1, 2))
+        same = tiles.max(axis=(1, 2)) == tiles.min(axis=(1, 2))
+        blank[block] = same.reshape(len(tiles), -1).all(axis=1)
     return blank

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.metric import image_scores
-from kaggle_salt.competition.png import read_grey, to_mask
+from kaggle_salt.competition.pixels import read_pixels, to_mask
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
@@ -123,5 +123,5 @@ def _judge(
 def _hidden_masks(path: Path, ids: tuple[str, ...]) -> NDArray[np.bool_]:
     with zipfile.ZipFile(path) as archive:
         names = [f"masks/{tile}.png" for tile in ids]
-        masks = [to_mask(read_grey(archive.read(name), name)[0], name) for name in names]
+        masks = [to_mask(read_pixels(archive.read(name), name)[0], name) for name in names]
     return np.stack(masks)

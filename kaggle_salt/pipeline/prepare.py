@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kaggle_salt.competition.check import CheckReport, inspect
+from kaggle_salt.competition.check import CheckReport, check
 from kaggle_salt.competition.folds import (
     folds_text,
     make_folds,
@@ -14,6 +14,8 @@ from kaggle_salt.competition.folds import (
     summarise,
     write_folds,
 )
+from kaggle_salt.competition.mask_threshold import remember_threshold
+from kaggle_salt.competition.source import require_tiles
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 
@@ -66,6 +68,27 @@ def make_fold_table(
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 
 
-def check_data(workspace: Workspace, *, listener: Listener | None = None) -> CheckReport:
-    """Open the competition and look at every tile; see :func:`inspect`."""
-    return inspect(workspace.open(listener or Listener()))
+def check_data(
+    workspace: Workspace,
+    *,
+    mask_threshold: int | None = None,
+    listener: Listener | None = None,
+) -> CheckReport:
+    """Look at every file and every tile; what is wrong is in the report.
+
+    Args:
+        workspace: Where the data lie.
+        mask_threshold: Remember for all commands that grey levels of masks from this on, in
+            [1, 255], are salt.
+        listener: Told how the work goes.
+
+    Raises:
+        ConfigError: Another threshold is remembered already.
+        DataError: There is no folder, or not one tile can be read.
+    """
+    listener = listener or Listener()
+    if mask_threshold is not None:
+        require_tiles(workspace.data)
+        path = remember_threshold(workspace.data, mask_threshold)
+        listener.note(f"{path}: masks are salt from level {mask_threshold} on, for every command")
+    return check(workspace.data, progress=listener.progress("decoding tiles"))

@@ -39,7 +39,10 @@ class Workspace:
 
     def open(self, listener: Listener) -> Competition:
         """Open the competition's tiles, decoding them on the first time."""
-        return Competition.open(self.data, progress=listener.progress("decoding tiles"))
+        competition = Competition.open(self.data, progress=listener.progress("decoding tiles"))
+        for note in competition.notes:
+            listener.note(note)
+        return competition
 
 
 def require_plain_name(name: str, what: str) -> None:

@@ -80,7 +80,7 @@ def prediction_grid(
     """Draw each tile, its true mask, and its predicted probability with the mask's outline.
 
     Args:
-        images: uint8 ``[N, H, W]``, grey.
+        images: uint8 ``[N, H, W]``, grey, or ``[N, H, W, 3]``, red, green and blue.
         truths: bool ``[N, H, W]``.
         probabilities: uint8 ``[N, H, W]``, probability = value / 255.
         scores: float64 ``[N]``, competition score of each tile.
@@ -97,12 +97,12 @@ def prediction_grid(
     sheet = _Sheet(len(images), min(columns, len(images)))
     for tile, tile_id in enumerate(ids):
         picture, truth, prediction = (sheet.add_picture(tile, row) for row in range(len(ROW_NAMES)))
-        _show_grey(picture, images[tile])
+        _show_tile(picture, images[tile])
         picture.set_title(tile_id, fontsize=SMALL_SIZE, color=INK, pad=4)
-        _show_grey(truth, images[tile])
+        _show_tile(truth, images[tile])
         _fill(truth, truths[tile], TRUTH_COLOUR)
         _outline(truth, truths[tile], TRUTH_COLOUR)
-        _show_grey(prediction, images[tile])
+        _show_tile(prediction, images[tile])
         prediction.imshow(probabilities[tile] / 255, cmap=HEAT, vmin=0, vmax=1)
         _outline(prediction, truths[tile], TRUTH_COLOUR)
         _outline(prediction, masks[tile], DECISION_COLOUR)
@@ -120,7 +120,7 @@ def _refuse_mismatch(
 ) -> None:
     if not len(images):
         raise DataError("there is no tile to draw", expected="one at least")
-    if not images.shape == truths.shape == probabilities.shape:
+    if not images.shape[:3] == truths.shape == probabilities.shape:
         raise DataError(
             f"images are {list(images.shape)}, truths {list(truths.shape)}, "
             f"probabilities {list(probabilities.shape)}",
@@ -186,7 +186,7 @@ class _Sheet:
         return self.figure.add_axes(tuple(np.divide(inches, page).tolist()))
 
 
-def _show_grey(axes: Axes, image: NDArray[np.uint8]) -> None:
+def _show_tile(axes: Axes, image: NDArray[np.uint8]) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
 
 

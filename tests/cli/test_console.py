@@ -5,8 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kaggle_salt.cli.console import ConsoleListener, check_lines, results_table
-from kaggle_salt.competition.check import CheckReport
+from kaggle_salt.cli.console import ConsoleListener, results_table
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 ROW: dict[str, object] = {
@@ -91,29 +90,3 @@ def test_a_table_rounds_and_aligns() -> None:
     Console(file=out, width=60).print(results_table(["fold", "score"], [["all", 0.75], ["1", 9]]))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == ["fold   score", "all   0.7500", "1          9"]
-
-
-def report(*, inconsistencies: tuple[str, ...]) -> CheckReport:
-    return CheckReport(
-        path="data", data_hash="ab", train_tiles=10, test_tiles=2, tile_shape=(101, 101),
-        modes={"images": {"RGB": 10}, "masks": {"I;16": 6, "L": 4}}, empty_masks=4,
-        blank_tiles=("a",), blank_test_tiles=(), duplicates=(("a", "b"),),
-        coverage_histogram=(4, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0), train_test_duplicates=(),
-        unknown_depths=(), rle_disagreements=(), inconsistencies=inconsistencies,
-    )  # fmt: skip
-
-
-def test_a_check_in_words() -> None:
-    lines = check_lines(report(inconsistencies=()))
-    assert lines[0] == "10 training tiles, 2 test tiles of 101x101"
-    assert lines[1] == "PNG modes: images 10 RGB; masks 6 I;16, 4 L"
-    assert "1 training and 0 test tiles are blank" in lines[2]
-    histogram = lines[lines.index("salt coverage:") + 1 :]
-    assert histogram[0].split() == ["empty", "4", "█" * 27]
-    assert histogram[1].split() == ["0-10", "%", "6", "█" * 40]
-    assert lines[-1] == "no inconsistency found"
-
-
-def test_a_check_names_every_inconsistency() -> None:
-    lines = check_lines(report(inconsistencies=("one", "two")))
-    assert lines[-3:] == ["2 inconsistencies:", "  one", "  two"]

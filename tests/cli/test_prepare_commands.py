@@ -67,11 +67,45 @@ def test_more_folds_than_tiles(folder: Path) -> None:
 
 def test_check_in_words_and_as_json(folder: Path) -> None:
     result = salt("check")
-    assert result.stdout.startswith("12 training tiles, 2 test tiles of 8x8\n")
+    assert result.stdout.startswith("12 training tiles, 2 test tiles of 8x8, grey\n")
     assert "decoding tiles: 26 in" in result.stderr
     report = json.loads(salt("check", "--json").stdout)
     assert (report["train_tiles"], report["test_tiles"]) == (12, 2)
-    assert report["inconsistencies"] == []
+    assert report["faults"] == report["warnings"] == []
+
+
+def test_check_ends_with_3_where_there_is_a_fault(folder: Path) -> None:
+    Path("data/train.csv").write_text("id,rle_mask\nnobody,\n", encoding="utf-8")
+    fault = "faults:\n  ids without an image: 1\n    train.zip lacks images of train.csv: nobody\n"
+    assert fault in salt("check", code=3).stdout
+    report = json.loads(salt("check", "--json", code=3).stdout)
+    assert [finding["count"] for finding in report["faults"]] == [1, 1, 24]
+    assert report["train_tiles"] == 12, "what can be read is looked at"
+
+
+def test_check_with_warnings_alone_ends_well(folder: Path) -> None:
+    Path("data/depths.csv").write_text("id,z\ntile000,5\n", encoding="utf-8")
+    assert "warnings:\n  tiles without a depth: 13\n" in salt("check").stdout
+
+
+def test_a_mask_threshold_is_told_once_for_all_commands(folder: Path) -> None:
+    write_competition(Path("data"), n_train=12, n_test=2, zipped=True, salt_level=150)
+    refused(3, "make-folds", found="has the grey levels 0, 150", expected="no level but 0 and 255",
+            then="salt check --mask-threshold 128")  # fmt: skip
+    told = salt("check", "--mask-threshold", 128)
+    assert "masks are salt from level 128 on" in told.stdout
+    assert "salt-data.toml: masks are salt from level 128 on, for every command" in told.stderr
+    salt("make-folds", "--n-folds", 3)
+    refused(2, "check", "--mask-threshold", 100, found="salt from level 128 on, not 100",
+            expected="one threshold", then="salt-data.toml")  # fmt: skip
+
+
+def test_data_without_tables_go_through_with_a_note(folder: Path) -> None:
+    for name in ("train.csv", "sample_submission.csv", "depths.csv"):
+        (folder / "data" / name).unlink()
+    told = salt("make-folds", "--n-folds", 3)
+    assert "no train.csv: the training tiles are the images" in told.stderr
+    assert "note: no sample_submission.csv: a submission names" in salt("check").stdout
 
 
 class StandIn:

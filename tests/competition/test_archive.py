@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kaggle_salt.competition.archive import (
+    Role,
     file_stamps,
-    locate,
-    open_archive,
+    is_there,
+    open_files,
     read_table,
     shortlist,
 )
@@ -17,58 +18,97 @@ from kaggle_salt.errors import DataError
 from tests.makers import pack, put, write_competition
 
 
+def members(data: Path, role: Role) -> tuple[str, dict[str, str]]:
+    """Name of the folder or zip that a role's files are in, and the files by id."""
+    with open_files(data, role) as files:
+        return files.path.name, dict(files.members)
+
+
 def test_unpacked_folder_goes_before_the_zip(tmp_path: Path) -> None:
-    put(tmp_path / "train.zip", b"")
-    assert locate(tmp_path, "train") == tmp_path / "train.zip"
-    (tmp_path / "train").mkdir()
-    assert locate(tmp_path, "train") == tmp_path / "train.zip"
-    (tmp_path / "train/images").mkdir()
-    assert locate(tmp_path, "train") == tmp_path / "train"
-    assert locate(tmp_path, "test") is None
+    assert not is_there(tmp_path, "images")
+    put(tmp_path / "train/images/a.png", b"1")
+    pack(tmp_path, "train")
+    assert members(tmp_path, "images") == ("train.zip", {"a": "images/a.png"})
+    (tmp_path / "train/images").mkdir(parents=True)
+    assert members(tmp_path, "images")[0] == "train.zip", "a folder without pictures"
+    put(tmp_path / "train/images/b.png", b"2")
+    assert members(tmp_path, "images") == ("train", {"b": "images/b.png"})
+    assert is_there(tmp_path, "images")
+    assert not is_there(tmp_path, "test")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_members_are_found_by_kind_and_id(tmp_path: Path, zipped: bool) -> None:
+def test_files_are_found_by_role_and_id(tmp_path: Path, zipped: bool) -> None:
     put(tmp_path / "train/images/a.png", b"1")
     put(tmp_path / "train/images/b.PNG", b"2")
+    put(tmp_path / "train/images/c.d.JPG", b"4")
     put(tmp_path / "train/masks/a.png", b"3")
     put(tmp_path / "train/images/._a.png", b"macOS")
     put(tmp_path / "train/images/Thumbs.db", b"Windows")
     if zipped:
-        with zipfile.ZipFile(tmp_path / "train.zip", "w") as packed:
-            for file in (tmp_path / "train").rglob("*.*"):
-                packed.write(file, file.relative_to(tmp_path / "train"))
-                file.unlink()
-        (tmp_path / "train/images").rmdir()
-    with open_archive(tmp_path, "train") as archive:
-        assert archive.ids("images") == {"a", "b"}
-        assert archive.ids("masks") == {"a"}
-        assert archive.read("images", "b") == b"2"
-        assert archive.read("masks", "a") == b"3"
-        place = "train.zip" if zipped else "train"
-        assert archive.name("masks", "a") == f"{place}/masks/a.png"
+        pack(tmp_path, "train")
+    place = "train.zip" if zipped else "train"
+    with open_files(tmp_path, "images") as images:
+        assert set(images.members) == {"a", "b", "c.d"}
+        assert images.read("b") == b"2"
+        assert images.name("c.d") == f"{place}/images/c.d.JPG"
+    with open_files(tmp_path, "masks") as masks:
+        assert set(masks.members) == {"a"}
+        assert masks.read("a") == b"3"
+        assert masks.name("a") == f"{place}/masks/a.png"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("role", "place"),
+    [
+        ("images", "train"), ("images", "train_images"), ("test", "test"), ("test", "test_images"),
+        ("masks", "train_masks"), ("masks", "masks"),
+    ],
+)  # fmt: skip
+def test_files_may_lie_flat(tmp_path: Path, role: Role, place: str, zipped: bool) -> None:
+    put(tmp_path / place / "a.jpeg", b"1")
+    if zipped:
+        pack(tmp_path, place)
+    assert is_there(tmp_path, role)
+    assert members(tmp_path, role) == (f"{place}.zip" if zipped else place, {"a": "a.jpeg"})
+
+
+def test_masks_beside_flat_images_in_a_zip_are_no_images(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as packed:
+        packed.writestr("train/a.png", b"1")
+        packed.writestr("train/masks/a.png", b"2")
+    assert members(tmp_path, "images") == ("train.zip", {"a": "train/a.png"})
+    assert members(tmp_path, "masks") == ("train.zip", {"a": "train/masks/a.png"})
+
+
+def test_masks_may_be_called_masks(tmp_path: Path) -> None:
+    for name in ("a_mask", "b_mask"):
+        put(tmp_path / f"train_masks/{name}.png", b"1")
+    assert members(tmp_path, "masks")[1] == {"a": "a_mask.png", "b": "b_mask.png"}
+    put(tmp_path / "train_masks/c.png", b"1")
+    assert set(members(tmp_path, "masks")[1]) == {"a_mask", "b_mask", "c"}, "not all are"
 
 
 def test_leading_folder_in_a_zip_is_skipped(tmp_path: Path) -> None:
     put(tmp_path / "train/images/a.png", b"1")
     pack(tmp_path, "train", inside="somewhere/train/")
-    with open_archive(tmp_path, "train") as archive:
-        assert archive.read("images", "a") == b"1"
-        assert archive.name("images", "a") == "train.zip/somewhere/train/images/a.png"
+    with open_files(tmp_path, "images") as files:
+        assert files.read("a") == b"1"
+        assert files.name("a") == "train.zip/somewhere/train/images/a.png"
 
 
-def test_nothing_there_is_an_empty_archive(tmp_path: Path) -> None:
-    with open_archive(tmp_path, "test") as archive:
-        assert archive.ids("images") == set()
+def test_nothing_there_is_no_files(tmp_path: Path) -> None:
+    assert members(tmp_path, "test") == ("test", {})
 
 
-def test_tile_with_two_files_is_refused(tmp_path: Path) -> None:
+def test_second_file_of_a_tile_is_told(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as packed:
         packed.writestr("images/a.png", b"1")
-        packed.writestr("copy/images/a.png", b"1")
-    twice = r"tile a twice: images/a\.png and copy/images/a\.png"
-    with pytest.raises(DataError, match=twice), open_archive(tmp_path, "train"):
-        pass
+        packed.writestr("copy/images/a.jpg", b"1")
+    with open_files(tmp_path, "images") as files:
+        assert files.members == {"a": "images/a.png"}
+        assert files.doubles == (("a", "images/a.png", "copy/images/a.jpg"),)
 
 
 def test_truncated_zip_is_named(tmp_path: Path) -> None:
@@ -76,7 +116,7 @@ def test_truncated_zip_is_named(tmp_path: Path) -> None:
     path = pack(tmp_path, "train")
     put(path, path.read_bytes()[:-30])
     refused = pytest.raises(DataError, match=r"train\.zip is truncated or not a zip")
-    with refused, open_archive(tmp_path, "train"):
+    with refused, open_files(tmp_path, "images"):
         pass
 
 
@@ -84,9 +124,9 @@ def test_damaged_member_is_named(tmp_path: Path) -> None:
     put(tmp_path / "train/images/a.png", b"1" * 100)
     path = pack(tmp_path, "train")
     put(path, path.read_bytes().replace(b"1" * 100, b"1" * 99 + b"2"))
-    with open_archive(tmp_path, "train") as archive:
+    with open_files(tmp_path, "images") as files:
         with pytest.raises(DataError, match=r"train\.zip/images/a\.png cannot be read: Bad CRC"):
-            archive.read("images", "a")
+            files.read("a")
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -83,3 +83,9 @@ def test_old_caches_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "new"]
     assert (tmp_path / "new/a.npy").exists()
     assert (tmp_path / ".gitignore").read_text() == "*\n"
+
+
+def test_another_threshold_is_another_cache(data: Path) -> None:
+    names = {cache.fingerprint(data, level) for level in (None, 1, 128)}
+    assert len(names) == 3
+    assert cache.fingerprint(data, 128) in names

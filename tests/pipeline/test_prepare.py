@@ -75,4 +75,21 @@ def test_a_group_file_that_lacks_tiles_writes_nothing(workspace: Workspace, tmp_
 def test_the_check_counts_what_is_there(workspace: Workspace) -> None:
     report = check_data(workspace)
     assert (report.train_tiles, report.test_tiles, report.empty_masks) == (12, 2, 4)
-    assert report.inconsistencies == ()
+    assert report.faults == report.warnings == ()
+
+
+def test_the_check_remembers_a_threshold(tmp_path: Path) -> None:
+    workspace = Workspace.under(tmp_path)
+    write_competition(workspace.data, n_train=12, n_test=2, salt_level=99)
+    listener = Notes()
+    report = check_data(workspace, mask_threshold=50, listener=listener)
+    assert (report.mask_threshold, report.empty_masks, report.faults) == (50, 4, ())
+    assert listener.notes[0].endswith("salt from level 50 on, for every command")
+    assert len(make_fold_table(workspace, n_folds=3)) == 3
+
+
+def test_no_threshold_is_left_where_there_are_no_data(tmp_path: Path) -> None:
+    workspace = Workspace.under(tmp_path)
+    with pytest.raises(DataError, match="there is no folder"):
+        check_data(workspace, mask_threshold=50)
+    assert list(tmp_path.iterdir()) == []

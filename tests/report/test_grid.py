@@ -153,3 +153,14 @@ def test_grid_needs_an_id_for_every_tile(tmp_path: Path) -> None:
     images, truths, probabilities, scores, ids = tiles(2)
     with pytest.raises(DataError, match="2 scores and 1 ids for 2 tiles"):
         draw(tmp_path / "grid.png", (images, truths, probabilities, scores, ids[:1]))
+
+
+def test_coloured_tiles_are_drawn_in_their_colours(tmp_path: Path, figures: list[Figure]) -> None:
+    _, *rest = tiles(2)
+    red = np.zeros((2, 20, 20, 3), np.uint8)
+    red[..., 0] = 255
+    draw(tmp_path / "grid.png", (red, *rest))
+    shown = figures[0].axes[0].images[0].get_array()
+    assert shown is not None
+    assert shown.shape == (20, 20, 3)
+    assert (shown[0, 0] == [255, 0, 0]).all()
