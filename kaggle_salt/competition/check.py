@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.competition.duplicates import identical_tiles
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.errors import RleError
 
@@ -76,7 +74,7 @@ def inspect(competition: Competition) -> CheckReport:
     """
     areas = np.count_nonzero(competition.masks, axis=(1, 2))
     blank, blank_test = is_blank(competition.images), is_blank(competition.test_images)
-    groups = _identical(competition, np.concatenate([blank, blank_test]))
+    groups = identical_tiles(competition.images, competition.test_images)
     all_ids = (*competition.ids, *competition.test_ids)
     train_tiles = len(competition.ids)
     unknown = np.isnan(np.concatenate([competition.depths, competition.test_depths]))
@@ -119,15 +117,6 @@ def _coverage_histogram(areas: NDArray[np.int64], shape: tuple[int, int]) -> tup
     pixels = shape[0] * shape[1]
     bins = -(-areas * COVERAGE_BINS // pixels)  # rounded up, in integers: no bin edge is missed
     return tuple(np.bincount(bins, minlength=COVERAGE_BINS + 1).tolist())
-
-
-def _identical(competition: Competition, blank: NDArray[np.bool_]) -> list[list[int]]:
-    """Groups of rows with the same pixels, test rows counted on after the training rows."""
-    groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, image in enumerate(chain(competition.images, competition.test_images)):
-        if not blank[row]:
-            groups[hashlib.sha256(image.data).digest()].append(row)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def _training_groups(groups: Sequence[Sequence[int]], train_tiles: int) -> list[list[int]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.competition.duplicates import identical_tiles, merged_groups
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import write_text
 from kaggle_salt.predictions import blocks
@@ -34,6 +35,7 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> pd.DataFrame:
     """Deal tiles out to folds of like size and like salt coverage.
 
@@ -47,6 +49,8 @@ def make_folds(
         n_folds: Number of folds, 2 or more.
         seed: Seed of the shuffle within strata.
         groups: Group of each tile, in the order of ``ids``; a group is never split.
+        images: uint8 ``[N, H, W]``, the tiles. If given, those with the same pixels stay in one
+            fold, and so do the groups that share such a tile; without any, they change nothing.
 
     Returns:
         One row a tile, sorted by id: ``id``, ``coverage`` (share of pixels, 0 to 1),
@@ -56,23 +60,31 @@ def make_folds(
         ConfigError: There are fewer than 2 folds, or fewer tiles or groups than folds.
         DataError: An id comes twice, or the lengths differ.
     """
-    _refuse_impossible_split(ids, masks, n_folds, groups)
+    twins = [] if images is None else identical_tiles(images)
+    units = merged_groups(ids if groups is None else groups, twins) if twins else groups
+    _refuse_impossible_split(ids, masks, n_folds, groups, units)
     columns = {"id": list(ids), "coverage": _coverages(masks)}
     if groups is not None:
         columns["group"] = list(groups)
+    if units is not None:
+        columns["unit"] = list(units)
     table = pd.DataFrame(columns).sort_values("id", ignore_index=True)
     table["stratum"] = _strata(table["coverage"].to_numpy(), n_folds)
     labels = _split_labels(table["stratum"].to_numpy(), n_folds)
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    kind = StratifiedKFold if units is None else StratifiedGroupKFold
     splitter = kind(n_splits=n_folds, shuffle=True, random_state=seed)
     table["fold"] = 0
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, table.get("group"))):
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, table.get("unit"))):
         table.loc[held_out, "fold"] = fold
     return table[COLUMNS if groups is None else [*COLUMNS, "group"]]
 
 
 def _refuse_impossible_split(
-    ids: Sequence[str], masks: NDArray[np.bool_], n_folds: int, groups: Sequence[str] | None
+    ids: Sequence[str],
+    masks: NDArray[np.bool_],
+    n_folds: int,
+    groups: Sequence[str] | None,
+    units: Sequence[str] | None,
 ) -> None:
     repeated = [tile for tile, count in Counter(ids).items() if count > 1]
     if repeated:
@@ -81,10 +93,11 @@ def _refuse_impossible_split(
         raise DataError(f"{len(ids)} ids do not match the masks or groups in number")
     if n_folds < 2:
         raise ConfigError(f"{n_folds} folds leave nothing to validate on", expected="2 or more")
-    for units, name in ((ids, "tiles"), (groups, "groups")):
-        if units is not None and len(set(units)) < n_folds:
+    kinds = ((ids, "tiles"), (groups, "groups"), (units, "sets of tiles that differ"))
+    for names, name in kinds:
+        if names is not None and len(set(names)) < n_folds:
             raise ConfigError(
-                f"{len(set(units))} {name} cannot fill {n_folds} folds",
+                f"{len(set(names))} {name} cannot fill {n_folds} folds",
                 expected=f"as many {name} as folds, or more",
                 next_step=f"{_MAKE_FOLDS} with a smaller --n-folds",
             )

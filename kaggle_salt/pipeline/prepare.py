@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from kaggle_salt.competition.check import CheckReport, inspect
+from kaggle_salt.competition.duplicates import identical_tiles
 from kaggle_salt.competition.folds import (
     folds_text,
     make_folds,
@@ -27,7 +28,7 @@ def make_fold_table(
     overwrite: bool = False,
     listener: Listener | None = None,
 ) -> pd.DataFrame:
-    """Write the fold table of a competition.
+    """Write the fold table of a competition; tiles with the same pixels stay in one fold.
 
     Args:
         workspace: Where data and fold table lie.
@@ -49,8 +50,14 @@ def make_fold_table(
     competition = workspace.open(listener)
     groups = read_groups(group_file, competition.ids) if group_file else None
     table = make_folds(
-        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups
-    )
+        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups,
+        images=competition.images,
+    )  # fmt: skip
+    if twins := identical_tiles(competition.images):
+        listener.note(
+            f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
+            "ones aside); copies stay in one fold"
+        )
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
     same = there and workspace.folds.read_bytes() == folds_text(table).encode()
