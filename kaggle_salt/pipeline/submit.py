@@ -57,7 +57,7 @@ def submit(
     decision = made["decision"]
     level = decision["level"] if threshold is None else nearest_level(threshold)
     min_area = decision["min_area"] if min_area is None else min_area
-    csv = _csv_path(workspace, made["name"] if name is None else name)
+    csv = submission_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
     wanted = {"ensemble_hash": ensemble_hash, "level": level, "min_area": min_area}
     same = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
@@ -78,7 +78,12 @@ def _origin(made: Mapping[str, Any]) -> dict[str, Any]:
     return {"ensemble": made["name"], **kept}
 
 
-def _csv_path(workspace: Workspace, name: str) -> Path:
+def submission_path(workspace: Workspace, name: str) -> Path:
+    """Where the submission of this name lies.
+
+    Raises:
+        ConfigError: It is no plain name.
+    """
     require_plain_name(name, "a submission")
     return workspace.submissions / f"{name}.csv"
 
