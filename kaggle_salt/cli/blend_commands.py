@@ -127,7 +127,7 @@ def import_predictions(
         overwrite=overwrite, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
-        emit({"run": report.run.path, "existed": report.existed, **report.manifest})
+        emit({"folder": report.run.path, "existed": report.existed, **report.manifest})
         return
     written = "were there already, the same" if report.existed else "written"
     counts = report.manifest["tiles"]

@@ -84,14 +84,9 @@ def blend_submissions(
     votes = _votes(files, weights)
     csv = submission_path(workspace, name or "+".join(file.stem for file in files))
     submissions = [_read(file) for file in files]
-    sources = [
-        {"file": file.name, HASH_KEY: file_hash(file), "weight": vote}
-        for file, vote in zip(files, votes, strict=True)
-    ]
-    _refuse_copies(sources)
+    sources = _sources(files, votes)
     ids, shape = _tiles(workspace, submissions, size, listener or Listener())
-    for submission in submissions:
-        _refuse_other_ids(submission, ids)
+    _refuse_other_ids(submissions, ids)
     wanted = {"kind": "vote of submissions", "sources": sources, "tile_shape": shape}
     same = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
     if same is not None:
@@ -127,7 +122,12 @@ def _read(path: Path) -> _Submission:
     return _Submission(path, dict(zip(table["id"], table["rle_mask"], strict=True)))
 
 
-def _refuse_copies(sources: Sequence[Mapping[str, Any]]) -> None:
+def _sources(files: Sequence[Path], votes: Sequence[float]) -> list[dict[str, Any]]:
+    """What was voted with, as the manifest has it; no file may be there twice."""
+    sources = [
+        {"file": file.name, HASH_KEY: file_hash(file), "weight": vote}
+        for file, vote in zip(files, votes, strict=True)
+    ]
     for one, other in combinations(sources, 2):
         if one[HASH_KEY] == other[HASH_KEY]:
             raise ConfigError(
@@ -135,6 +135,7 @@ def _refuse_copies(sources: Sequence[Mapping[str, Any]]) -> None:
                 expected="each submission once",
                 next_step="leave one out; --weights gives a submission more votes",
             )
+    return sources
 
 
 def _tiles(
@@ -165,18 +166,19 @@ def _tiles(
     return competition.test_ids, competition.tile_shape
 
 
-def _refuse_other_ids(submission: _Submission, ids: Sequence[str]) -> None:
-    faults = []
-    if missing := sorted(set(ids) - set(submission.texts)):
-        faults.append(f"lacks {len(missing)} of {len(ids)} tiles: {shortlist(missing)}")
-    if strangers := sorted(set(submission.texts) - set(ids)):
-        faults.append(f"names {len(strangers)} unknown tiles: {shortlist(strangers)}")
-    if faults:
-        raise DataError(
-            f"{submission.path} {' and '.join(faults)}",
-            expected="the same tiles in every submission, those of sample_submission.csv",
-            next_step="leave this file out, or get it anew",
-        )
+def _refuse_other_ids(submissions: Sequence[_Submission], ids: Sequence[str]) -> None:
+    for submission in submissions:
+        faults = []
+        if missing := sorted(set(ids) - set(submission.texts)):
+            faults.append(f"lacks {len(missing)} of {len(ids)} tiles: {shortlist(missing)}")
+        if strangers := sorted(set(submission.texts) - set(ids)):
+            faults.append(f"names {len(strangers)} unknown tiles: {shortlist(strangers)}")
+        if faults:
+            raise DataError(
+                f"{submission.path} {' and '.join(faults)}",
+                expected="the same tiles in every submission, those of sample_submission.csv",
+                next_step="leave this file out, or get it anew",
+            )
 
 
 def _vote(

@@ -79,13 +79,12 @@ def import_predictions(
     run = RunFolder(workspace.runs / name)
     competition = workspace.open(listener or Listener())
     _refuse_wrong_halves(given, competition)
-    wanted = {
-        "kind": FOREIGN,
-        "train_hash": competition.train_hash,
-        "test_hash": competition.test_hash,
-        "sources": {part: file_hash(path) for part, path in _paths(given).items()},
-    }
-    same = vouched_for(run.manifest, wanted=wanted, check_hash=False)
+    hashes = {"train_hash": competition.train_hash, "test_hash": competition.test_hash}
+    sources = {part: file_hash(path) for part, path in _paths(given).items()}
+    wanted = {"kind": FOREIGN, **hashes, "sources": sources}
+    written = [run.oof, run.test] if given.test else [run.oof]
+    there = all(map(predictions.exists, written))
+    same = vouched_for(run.manifest, wanted=wanted, check_hash=False) if there else None
     if same is not None:
         return ForeignReport(run, same, existed=True)
     _refuse_taken(run, overwrite=overwrite)

@@ -15,6 +15,7 @@ from kaggle_salt.competition.folds import (
     summarise,
     write_folds,
 )
+from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 
@@ -53,11 +54,7 @@ def make_fold_table(
         competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups,
         images=competition.images,
     )  # fmt: skip
-    if twins := identical_tiles(competition.images):
-        listener.note(
-            f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
-            "ones aside); copies stay in one fold"
-        )
+    _tell_of_copies(competition, listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
     same = there and workspace.folds.read_bytes() == folds_text(table).encode()
@@ -71,6 +68,14 @@ def make_fold_table(
         write_folds(workspace.folds, table)
     listener.note(f"{workspace.folds}: {'unchanged' if same else 'written'}")
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
+
+
+def _tell_of_copies(competition: Competition, listener: Listener) -> None:
+    if twins := identical_tiles(competition.images):
+        listener.note(
+            f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
+            "ones aside); copies stay in one fold"
+        )
 
 
 def check_data(workspace: Workspace, *, listener: Listener | None = None) -> CheckReport:
