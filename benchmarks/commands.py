@@ -14,7 +14,8 @@ from benchmarks.items import Measurement, Setting, Target, item
 from benchmarks.memory import run_measured
 from benchmarks.timing import median_time
 from kaggle_salt import predictions
-from kaggle_salt.competition.folds import fold_rows, make_folds, write_folds
+from kaggle_salt.competition.fold_files import write_folds
+from kaggle_salt.competition.folds import fold_rows, make_folds
 from kaggle_salt.config_file import dump_config, load_config
 from kaggle_salt.files import file_hash, write_json, write_text
 from kaggle_salt.learning.channels import settle_channels

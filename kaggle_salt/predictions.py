@@ -169,22 +169,26 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
         ) from error
 
 
-def blocks(*arrays: NDArray[Any], pixels: int = BLOCK_PIXELS) -> Iterator[slice]:
+def blocks(
+    *arrays: NDArray[Any], pixels: int = BLOCK_PIXELS, tiles_at_once: int | None = None
+) -> Iterator[slice]:
     """Go through arrays block by block, and release them on the way.
 
     So mapped files of any size take little memory. Working on small blocks is often faster too:
     what is made of them stays in the processor's cache.
 
     Args:
-        arrays: ``[N, ...]``, of one shape; may be memory-mapped.
-        pixels: Of a block of one array, at most; but a block is one tile at least.
+        arrays: The first, ``[N, ...]``, is gone through. What is read beside it, in this order
+            or another, is named after it to be released too. All may be memory-mapped.
+        pixels: Of a block of the first array, at most; but a block is one tile at least.
+        tiles_at_once: The tiles of a block, whatever their size, in place of ``pixels``.
 
     Yields:
         Slices of tiles, all of them in order.
     """
     tiles, *size = arrays[0].shape
     pixels_of_tile = max(1, math.prod(size))
-    step = max(1, pixels // pixels_of_tile)
+    step = tiles_at_once or max(1, pixels // pixels_of_tile)
     unreleased = 0
     for start in range(0, tiles, step):
         yield slice(start, start + step)

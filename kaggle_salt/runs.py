@@ -7,8 +7,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.errors import ConfigError, nearest
+from kaggle_salt.errors import ConfigError, DataError, nearest
 from kaggle_salt.files import read_json
+
+#: What the manifest of a run of imported predictions says of its kind.
+FOREIGN = "foreign"
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
@@ -130,6 +133,26 @@ class RunFolder:
     def manifest(self) -> Path:
         return self.path / "manifest.json"
 
+    @property
+    def oof(self) -> Path:
+        """Stem of the out-of-fold predictions of a foreign run, of all folds at once."""
+        return self.path / "oof"
+
+    @property
+    def test(self) -> Path:
+        """Stem of the test predictions of a foreign run."""
+        return self.path / "test"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another tool made the predictions: there is no network and no fold then."""
+        if self.config.exists() or not self.manifest.exists():
+            return False
+        try:
+            return read_json(self.manifest).get("kind") == FOREIGN
+        except DataError:
+            return False
+
     def fold(self, fold: int) -> FoldFolder:
         return FoldFolder(self.path / f"fold{fold}", fold)
 
@@ -162,6 +185,12 @@ def open_run(runs: Path, name: str) -> RunFolder:
         ConfigError: There is no such run; the message offers the nearest, or lists them all.
     """
     run = RunFolder(runs / name)
+    if run.foreign:
+        raise ConfigError(
+            f"run {name} holds predictions that another tool made, and no network",
+            expected="a run made by salt train",
+            next_step=f"salt ensemble {name}",
+        )
     if not run.config.exists():
         known = sorted(path.parent.name for path in runs.glob("*/config.toml"))
         raise ConfigError(

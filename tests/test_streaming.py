@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import Rule
-from kaggle_salt.competition.folds import make_folds, read_folds, write_folds
+from kaggle_salt.competition.fold_files import read_folds, write_folds
+from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.config import InferenceConfig, InputConfig

@@ -8,13 +8,14 @@ from kaggle_salt.cli.app import app
 
 # isort: split
 from kaggle_salt.cli import (  # after run_commands: the help names the commands in this order
+    blend_commands,
     pseudo_commands,
     tune_commands,
 )
 
 __all__ = [
-    "app", "main", "prepare_commands", "preset_commands", "pseudo_commands", "run_commands",
-    "tune_commands",
+    "app", "blend_commands", "main", "prepare_commands", "preset_commands", "pseudo_commands",
+    "run_commands", "tune_commands",
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def make_folds(
     overwrite: Annotated[bool, typer.Option(help="Replace a table that differs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Split the training tiles into folds, stratified by salt coverage.
+    """Split the training tiles into folds, stratified by salt coverage; copies stay together.
 
     Example: `salt make-folds --n-folds 5 --seed 0`
     """

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decoding import Progress
+from kaggle_salt.competition.duplicates import identical_tiles
 from kaggle_salt.competition.faults import Fault, Sort
 from kaggle_salt.competition.salvage import readable
 from kaggle_salt.competition.source import Source, open_source
-from kaggle_salt.competition.suspicions import identical_tiles, joined_faults, tile_faults
+from kaggle_salt.competition.suspicions import joined_faults, tile_faults
 from kaggle_salt.competition.tiles import Competition, is_blank
 
 #: Bins of the coverage histogram, beside the one for empty masks.
@@ -120,9 +121,7 @@ def _report(competition: Competition, source: Source, of_files: Sequence[Fault])
     ids, test_ids = competition.ids, competition.test_ids
     areas = np.count_nonzero(competition.masks, axis=(1, 2))
     blank, blank_test = is_blank(competition.images), is_blank(competition.test_images)
-    groups = identical_tiles(
-        chain(competition.images, competition.test_images), np.concatenate([blank, blank_test])
-    )
+    groups = identical_tiles(competition.images, competition.test_images)
     all_ids = (*ids, *test_ids)
     train_groups = _training_groups(groups, len(ids))
     unknown = np.isnan(np.concatenate([competition.depths, competition.test_depths]))
@@ -170,7 +169,7 @@ def _coverage_histogram(areas: NDArray[np.int64], shape: tuple[int, int]) -> tup
     return tuple(np.bincount(bins, minlength=COVERAGE_BINS + 1).tolist())
 
 
-def _training_groups(groups: Iterable[Sequence[int]], train_tiles: int) -> list[list[int]]:
+def _training_groups(groups: Sequence[Sequence[int]], train_tiles: int) -> list[list[int]]:
     """The groups without their test rows, where at least two rows are left."""
     inside = [[row for row in group if row < train_tiles] for group in groups]
     return [group for group in inside if len(group) > 1]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.competition.archive import shortlist
+from kaggle_salt.competition.duplicates import identical_tiles, merged_groups
 from kaggle_salt.config import refuse_seed
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import write_text
 from kaggle_salt.predictions import blocks
 
 COLUMNS = ["id", "coverage", "stratum", "fold"]
@@ -25,7 +24,7 @@ MAX_STRATA = 10
 #: Decimals of a coverage, in memory and on disk alike: one pixel shows in tiles up to 7,000².
 COVERAGE_DECIMALS = 8
 
-_MAKE_FOLDS = "salt make-folds"
+MAKE_FOLDS = "salt make-folds"
 
 
 def make_folds(
@@ -35,6 +34,7 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> pd.DataFrame:
     """Deal tiles out to folds of like size and like salt coverage.
 
@@ -48,6 +48,8 @@ def make_folds(
         n_folds: Number of folds, 2 or more.
         seed: Seed of the shuffle within strata, 0 to :data:`kaggle_salt.config.LARGEST_SEED`.
         groups: Group of each tile, in the order of ``ids``; a group is never split.
+        images: uint8 ``[N, H, W]``, the tiles. If given, those with the same pixels stay in one
+            fold, and so do the groups that share such a tile; without any, they change nothing.
 
     Returns:
         One row a tile, sorted by id: ``id``, ``coverage`` (share of pixels, 0 to 1),
@@ -58,24 +60,40 @@ def make_folds(
             seed is out of range.
         DataError: An id comes twice, or the lengths differ.
     """
-    _refuse_impossible_split(ids, masks, n_folds, groups)
-    refuse_seed(seed, f"{_MAKE_FOLDS} --seed 0")
-    columns = {"id": list(ids), "coverage": _coverages(masks)}
+    refuse_seed(seed, f"{MAKE_FOLDS} --seed 0")
+    twins = [] if images is None else identical_tiles(images)
+    units = merged_groups(ids if groups is None else groups, twins) if twins else groups
+    _refuse_impossible_split(ids, masks, n_folds, groups, units)
+    columns = {"id": list(ids), "coverage": coverages(masks)}
     if groups is not None:
         columns["group"] = list(groups)
+    if units is not None:
+        columns["unit"] = list(units)
     table = pd.DataFrame(columns).sort_values("id", ignore_index=True)
     table["stratum"] = _strata(table["coverage"].to_numpy(), n_folds)
-    labels = _split_labels(table["stratum"].to_numpy(), n_folds)
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splitter = kind(n_splits=n_folds, shuffle=True, random_state=seed)
-    table["fold"] = 0
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, table.get("group"))):
-        table.loc[held_out, "fold"] = fold
+    table["fold"] = _dealt(table["stratum"].to_numpy(), table.get("unit"), n_folds, seed)
     return table[COLUMNS if groups is None else [*COLUMNS, "group"]]
 
 
+def _dealt(
+    strata: NDArray[np.int64], units: pd.Series[str] | None, n_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Fold of each tile; those of one unit are in one fold."""
+    labels = _split_labels(strata, n_folds)
+    kind = StratifiedKFold if units is None else StratifiedGroupKFold
+    splitter = kind(n_splits=n_folds, shuffle=True, random_state=seed)
+    folds = np.zeros(len(strata), dtype=np.int64)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, units)):
+        folds[held_out] = fold
+    return folds
+
+
 def _refuse_impossible_split(
-    ids: Sequence[str], masks: NDArray[np.bool_], n_folds: int, groups: Sequence[str] | None
+    ids: Sequence[str],
+    masks: NDArray[np.bool_],
+    n_folds: int,
+    groups: Sequence[str] | None,
+    units: Sequence[str] | None,
 ) -> None:
     repeated = [tile for tile, count in Counter(ids).items() if count > 1]
     if repeated:
@@ -84,16 +102,17 @@ def _refuse_impossible_split(
         raise DataError(f"{len(ids)} ids do not match the masks or groups in number")
     if n_folds < 2:
         raise ConfigError(f"{n_folds} folds leave nothing to validate on", expected="2 or more")
-    for units, name in ((ids, "tiles"), (groups, "groups")):
-        if units is not None and len(set(units)) < n_folds:
+    kinds = ((ids, "tiles"), (groups, "groups"), (units, "sets of tiles that differ"))
+    for names, name in kinds:
+        if names is not None and len(set(names)) < n_folds:
             raise ConfigError(
-                f"{len(set(units))} {name} cannot fill {n_folds} folds",
+                f"{len(set(names))} {name} cannot fill {n_folds} folds",
                 expected=f"as many {name} as folds, or more",
-                next_step=f"{_MAKE_FOLDS} with a smaller --n-folds",
+                next_step=f"{MAKE_FOLDS} with a smaller --n-folds",
             )
 
 
-def _coverages(masks: NDArray[np.bool_]) -> list[float]:
+def coverages(masks: NDArray[np.bool_]) -> list[float]:
     """Share of salt of each mask, rounded as it will be on disk."""
     areas: list[int] = []
     for block in blocks(masks):
@@ -118,109 +137,6 @@ def _split_labels(strata: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
     if 0 < empty < n_folds or 0 < lowest < n_folds:
         return np.maximum(strata, 1)
     return strata
-
-
-def write_folds(path: Path, table: pd.DataFrame) -> None:
-    """Write a fold table as CSV, atomically."""
-    write_text(path, folds_text(table))
-
-
-def folds_text(table: pd.DataFrame) -> str:
-    """A fold table as CSV; the same table gives the same text."""
-    return table.to_csv(index=False, float_format=f"%.{COVERAGE_DECIMALS}f", lineterminator="\n")
-
-
-def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.DataFrame:
-    """Read a fold table and make sure that it is about these tiles.
-
-    Args:
-        path: A file written by :func:`write_folds`.
-        ids: Ids of the training tiles.
-        masks: Their masks, bool ``[N, H, W]``.
-
-    Returns:
-        The table of :func:`make_folds`, sorted by id.
-
-    Raises:
-        DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
-            was made from other masks.
-    """
-    table = read_table(path, COLUMNS, next_step=_MAKE_FOLDS)
-    table["coverage"] = _numbers(table, "coverage", path)
-    for column in ("stratum", "fold"):
-        numbers = _numbers(table, column, path)
-        wrong = (numbers < 0) | (numbers % 1 != 0)
-        if wrong.any():
-            raise _bad_cell(table, column, wrong, path)
-        table[column] = numbers.astype(np.int64)
-    _refuse_other_tiles(table, ids, masks, path)
-    if table["fold"].nunique() < 2:
-        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=_MAKE_FOLDS)
-    return table.sort_values("id", ignore_index=True)
-
-
-def _numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
-    numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
-    wrong = ~numbers.between(-np.inf, np.inf, inclusive="neither")
-    if wrong.any():
-        raise _bad_cell(table, column, wrong, path)
-    return numbers
-
-
-def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Path) -> DataError:
-    row = table[wrong].iloc[0]
-    kind = "a share from 0 to 1" if column == "coverage" else "a whole number, 0 or more"
-    return DataError(
-        f"{path} gives tile {row['id']} the {column} '{row[column]}'",
-        expected=kind,
-        next_step=_MAKE_FOLDS,
-    )
-
-
-def _refuse_other_tiles(
-    table: pd.DataFrame, ids: Sequence[str], masks: NDArray[np.bool_], path: Path
-) -> None:
-    there, wanted = set(table["id"]), set(ids)
-    faults = []
-    if missing := sorted(wanted - there):
-        faults.append(f"{path} lacks {len(missing)} of {len(wanted)} tiles: {shortlist(missing)}")
-    if strangers := sorted(there - wanted):
-        faults.append(f"{path} names {len(strangers)} unknown tiles: {shortlist(strangers)}")
-    if not faults:
-        told = dict(zip(table["id"], table["coverage"], strict=True))
-        measured = zip(ids, _coverages(masks), strict=True)
-        tolerance = 10.0**-COVERAGE_DECIMALS
-        other = [tile for tile, coverage in measured if abs(told[tile] - coverage) > tolerance]
-        if other:
-            faults.append(f"{path} was made from other masks: {shortlist(other)} differ")
-    if faults:
-        raise DataError(
-            "\n".join(faults),
-            expected="a fold table made from the competition's tiles as they are now",
-            next_step=_MAKE_FOLDS,
-        )
-
-
-def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
-    """Read which group each tile belongs to, from a CSV file with the columns id and group.
-
-    Returns:
-        The groups, in the order of ``ids``. The file may name other tiles too.
-
-    Raises:
-        DataError: The file is missing or is no such table, or a tile has no group.
-    """
-    next_step = "mend the file given to --group-by"
-    table = read_table(path, ["id", "group"], next_step=next_step)
-    group_of = dict(zip(table["id"], table["group"], strict=True))
-    without = [tile for tile in ids if not group_of.get(tile)]
-    if without:
-        raise DataError(
-            f"{path} gives no group to {len(without)} tiles: {shortlist(without)}",
-            expected="a group for every training tile",
-            next_step=next_step,
-        )
-    return [group_of[tile] for tile in ids]
 
 
 def summarise(table: pd.DataFrame, depths: Mapping[str, float]) -> pd.DataFrame:
@@ -272,14 +188,14 @@ def fold_rows(
         raise ConfigError(
             f"there is no fold {fold}",
             expected="one of " + ", ".join(map(str, known)),
-            next_step=f"--fold {known[0]}, or {_MAKE_FOLDS} with a larger --n-folds",
+            next_step=f"--fold {known[0]}, or {MAKE_FOLDS} with a larger --n-folds",
         )
     fold_of = dict(zip(table["id"], table["fold"], strict=True))
     if homeless := [tile for tile in ids if tile not in fold_of]:
         raise DataError(
             f"{len(homeless)} tiles are in no fold: {shortlist(homeless)}",
             expected="every tile in the fold table",
-            next_step=_MAKE_FOLDS,
+            next_step=MAKE_FOLDS,
         )
     folds = np.array([fold_of[tile] for tile in ids])
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import RleError
+from kaggle_salt.predictions import blocks
 
 #: Masks are encoded this many pixels at a time, which bounds the working memory; larger
 #: blocks fall out of the cache and are slower.
@@ -60,11 +61,9 @@ def encode_batch(masks: NDArray[np.bool_]) -> list[str]:
         raise RleError(
             f"masks to encode are {masks.dtype} {list(masks.shape)}", expected="bool [N, H, W]"
         )
-    pixels_per_mask = max(1, masks.shape[1] * masks.shape[2])
-    step = max(1, BLOCK_PIXELS // pixels_per_mask)
     texts: list[str] = []
-    for first in range(0, len(masks), step):
-        texts += _encode_block(masks[first : first + step])
+    for block in blocks(masks, pixels=BLOCK_PIXELS):
+        texts += _encode_block(masks[block])
     return texts
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +16,6 @@ from kaggle_salt.errors import RleError
 
 #: Coloured tiles are a few below this share of all.
 FEW = 0.05
-
-
-def identical_tiles(
-    images: Iterable[NDArray[np.uint8]], blank: NDArray[np.bool_]
-) -> list[list[int]]:
-    """Groups of rows with the same pixels, in ascending order; blank tiles are left out."""
-    groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, image in enumerate(images):
-        if not blank[row]:
-            groups[hashlib.sha256(image.data).digest()].append(row)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 # Tables

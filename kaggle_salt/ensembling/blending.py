@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.ensembling.averages import require_average, sum_type, to_levels, worth
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.predictions import Predictions, create, load, release
+from kaggle_salt.predictions import Predictions, blocks, create, load
 
 #: Weights that are not whole numbers are taken as whole parts of this.
 _WEIGHT_UNITS = 2**20
@@ -121,15 +121,12 @@ def _fill(
 ) -> None:
     """Write the weighted average of ``members[m].probabilities[rows[m]]`` into ``out``."""
     number = sum_type(how)
-    step = max(1, _CHUNK_PIXELS // math.prod(out.shape[1:]))
-    for start in range(0, len(out), step):
-        chunk = slice(start, start + step)
+    sources = [member.probabilities for member in members]
+    for chunk in blocks(out, *sources, pixels=_CHUNK_PIXELS):
         total = np.zeros(out[chunk].shape, dtype=number)
-        for member, member_rows, unit in zip(members, rows, units, strict=True):
-            total += worth(member.probabilities[member_rows[chunk]], how) * number(unit)
-            release(member.probabilities)
+        for source, source_rows, unit in zip(sources, rows, units, strict=True):
+            total += worth(source[source_rows[chunk]], how) * number(unit)
         out[chunk] = to_levels(total, sum(units), how)
-        release(out)
 
 
 def _weight_units(weights: Sequence[float] | None, members: int) -> list[int]:

@@ -24,7 +24,7 @@ from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.ensembling.thresholds import cross_fit_parts
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.predictions import Predictions
+from kaggle_salt.predictions import Predictions, blocks
 
 #: Members added without a better score before a climb gives up. From A alone it takes two to
 #: see that A, A, B is better where A, B is not.
@@ -133,12 +133,11 @@ class Library:
         tenths is kept: that is what makes a climb over thousands of tiles take seconds.
         """
         tenths = np.empty((len(additions), len(self._truth), LEVELS), dtype=np.int8)
-        step = max(1, _CHUNK_PIXELS // math.prod(self._truth.shape[1:]))
-        for start in range(0, len(self._truth), step):
-            chunk = slice(start, start + step)
+        sources = [member.probabilities for member in self._members]
+        for chunk in blocks(self._truth, *sources, pixels=_CHUNK_PIXELS):
             worths = [
-                worth(member.probabilities[rows[chunk]], self._how).astype(np.uint32)
-                for member, rows in zip(self._members, self._rows, strict=True)
+                worth(source[rows[chunk]], self._how).astype(np.uint32)
+                for source, rows in zip(sources, self._rows, strict=True)
             ]
             base = sum(count * part for count, part in zip(counts, worths, strict=True) if count)
             for of_tiles, member in zip(tenths, additions, strict=True):

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
-from kaggle_salt.predictions import Predictions, release
+from kaggle_salt.predictions import Predictions, blocks
 from kaggle_salt.pseudo_labels import DECIMALS, Confidence
 
 #: Pixels looked at in one go.
@@ -87,13 +87,10 @@ def _measure(predicted: Predictions, wanted: Confidence) -> pd.DataFrame:
     probabilities = predicted.probabilities
     pixels = math.prod(probabilities.shape[1:])
     sure, salt = np.zeros(len(predicted)), np.zeros(len(predicted))
-    step = max(1, _CHUNK_PIXELS // pixels)
-    for start in range(0, len(predicted), step):
-        chunk = slice(start, start + step)
+    for chunk in blocks(probabilities, pixels=_CHUNK_PIXELS):
         values = probabilities[chunk]
         sure[chunk] = np.count_nonzero(is_sure[values], axis=(1, 2)) / pixels
         salt[chunk] = np.count_nonzero(values > DEFAULT_LEVEL, axis=(1, 2)) / pixels
-        release(probabilities)
     return pd.DataFrame(
         {
             "row": np.arange(len(predicted)),

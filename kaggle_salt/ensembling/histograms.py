@@ -95,8 +95,7 @@ class TileHistograms:
 
         What is worked out for all levels is several times the size of the histograms.
         """
-        for start in range(0, len(self), _PART_TILES):
-            chunk = slice(start, start + _PART_TILES)
+        for chunk in blocks(self.inside, self.outside, tiles_at_once=_PART_TILES):
             yield chunk, TileHistograms(self.inside[chunk], self.outside[chunk])
 
     @cached_property

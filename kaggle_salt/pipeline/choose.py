@@ -46,6 +46,12 @@ def choose_run(
             next_step="--run NAME",
         )
     folder = RunFolder(workspace.runs / name)
+    if folder.foreign:
+        raise ConfigError(
+            f"run {name} holds predictions that another tool made",
+            expected="a name that is free, or a run made by salt train",
+            next_step="--run ANOTHER_NAME",
+        )
     if config_file:
         source = config_file
     elif preset is None and folder.config.exists():

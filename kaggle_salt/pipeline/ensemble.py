@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.folds import read_folds
+from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.averages import require_average
 from kaggle_salt.ensembling.blending import blend, common_ids, join
@@ -38,6 +38,7 @@ from kaggle_salt.pipeline.scores import (
 )
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.report.curves import threshold_curve
+from kaggle_salt.runs import FOREIGN
 
 #: Weights of the runs: given, equal (``None``), or to be found by hill climbing.
 Weights = Sequence[float] | Literal["search"] | None
@@ -115,7 +116,7 @@ def ensemble(
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     given = None if weights == "search" else weights
     members = open_members(workspace, runs, given, competition, listener)
-    missing = {m.run.name: missing_folds(m.folds, table) for m in members}
+    missing = {m.run.name: () if m.foreign else missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
     truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener))
@@ -185,7 +186,7 @@ def _judge(
     """
     per_run = {}
     for m in members:
-        joined = join([predictions.load(m.run.fold(fold).oof) for fold in m.folds])
+        joined = join([predictions.load(stem) for stem in m.oof])
         per_run[m.run.name] = blend([joined], how=how)  # a vote is yes or no; else all stays
     ids = common_ids(list(per_run.values()))
     folds = truth.folds(ids)
@@ -232,23 +233,28 @@ def _draw_curve(judged: _Judged, folder: Path) -> None:
     )
 
 
+def _origin(member: Member) -> dict[str, Any]:
+    """Which networks a member is, or which files another tool wrote, by their hashes."""
+    run = member.run
+    if member.foreign:
+        files = {FOREIGN: read_json(run.manifest)["sources"]}
+    else:
+        files = {
+            "folds": {
+                str(fold): read_json(run.fold(fold).summary)["weights_hash"]
+                for fold in member.folds
+            }
+        }
+    return {"run": run.name, "weight": member.weight, **files}
+
+
 def _manifest(
     report: EnsembleReport, members: Sequence[Member], competition: Competition
 ) -> dict[str, Any]:
     return {
         "name": report.name,
         "how": report.how,
-        "members": [
-            {
-                "run": member.run.name,
-                "weight": member.weight,
-                "folds": {
-                    str(fold): read_json(member.run.fold(fold).summary)["weights_hash"]
-                    for fold in member.folds
-                },
-            }
-            for member in members
-        ],
+        "members": [_origin(member) for member in members],
         "search": report.search and asdict(report.search),
         "data_hash": competition.data_hash,
         "decision": asdict(report.decision),

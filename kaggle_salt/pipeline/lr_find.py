@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kaggle_salt.competition.folds import fold_rows, read_folds
+from kaggle_salt.competition.fold_files import read_folds
+from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import ConfigError, nearest

@@ -17,17 +17,28 @@ from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.predictions import Predictions
+from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, open_run
 
 
 @dataclass(frozen=True)
 class Member:
-    """A run in the ensemble: its finished folds, and its weight."""
+    """A run in the ensemble: its finished folds, and its weight.
+
+    A foreign one has no folds: its predictions are in two files.
+    """
 
     run: RunFolder
     folds: tuple[int, ...]
     weight: float
+    foreign: bool = False
+
+    @property
+    def oof(self) -> list[Path]:
+        """Stems of the out-of-fold predictions."""
+        if self.foreign:
+            return [self.run.oof]
+        return [self.run.fold(fold).oof for fold in self.folds]
 
 
 def open_members(
@@ -52,7 +63,7 @@ def open_members(
     """
     names = list(runs) or [_last_run(workspace, listener)]
     members = [
-        open_member(open_run(workspace.runs, name), weight, competition)
+        _open_any(workspace.runs, name, weight, competition)
         for name, weight in zip(names, _run_weights(names, weights), strict=True)
     ]
     _warn_of_tables(members, file_hash(workspace.folds), listener)
@@ -60,13 +71,19 @@ def open_members(
 
 
 def caveats(members: Sequence[Member]) -> tuple[str, ...]:
-    """Why an out-of-fold score of these runs is too high, and by how much: a sentence each.
+    """Why an out-of-fold score of these runs may be too high, and by how much: a sentence each.
 
     Returns:
         Nothing where every network was trained without a look at the tiles it is scored on.
     """
     found = []
     for member in members:
+        if member.foreign:
+            found.append(
+                f"{member.run.name} was made by another tool: that its predictions are out of "
+                "fold is the word of who imported them, and the scores rest on it"
+            )
+            continue
         if read_json(member.run.manifest).get("pseudo_teachers") == "all":
             found.append(
                 f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
@@ -144,6 +161,9 @@ def blend_test(
         return
     parts, weights = [], []
     for member in members:
+        if member.foreign:
+            parts.append(load(member.run.test))
+            weights.append(member.weight)
         for fold in member.folds:
             parts.append(predict_fold(member.run, fold, competition, device, listener))
             weights.append(member.weight / len(member.folds))
@@ -218,6 +238,23 @@ def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[
     return list(weights)
 
 
+def _open_any(runs: Path, name: str, weight: float, competition: Competition) -> Member:
+    """Open a run, or predictions that another tool made."""
+    run = RunFolder(runs / name)
+    if not run.foreign:
+        return open_member(open_run(runs, name), weight, competition)
+    manifest = read_json(run.manifest)
+    hashes = {"train_hash": competition.train_hash, "test_hash": competition.test_hash}
+    if any(manifest.get(key) != value for key, value in hashes.items()):
+        raise DataError(
+            f"the predictions {name} were imported for other tiles than those in "
+            f"{competition.path}",
+            expected="the data they were imported for",
+            next_step="--data FOLDER, or salt import-predictions again under another name",
+        )
+    return Member(run, (), weight, foreign=True)
+
+
 def open_member(run: RunFolder, weight: float, competition: Competition) -> Member:
     """Look which folds of a run are finished, and whether it belongs to the data.
 
@@ -246,7 +283,7 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
 def _warn_of_tables(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
     for member in members:
         manifest = read_json(member.run.manifest)
-        if manifest.get("folds_hash") != folds_hash:
+        if not member.foreign and manifest.get("folds_hash") != folds_hash:
             listener.warn(
                 f"run {member.run.name} was trained on another fold table than the present one: "
                 "its predictions are out of fold all the same, but the table's folds are not its"

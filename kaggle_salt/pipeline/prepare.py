@@ -7,15 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from kaggle_salt.competition.check import CheckReport, check
-from kaggle_salt.competition.folds import (
-    folds_text,
-    make_folds,
-    read_groups,
-    summarise,
-    write_folds,
-)
+from kaggle_salt.competition.duplicates import identical_tiles
+from kaggle_salt.competition.fold_files import folds_text, read_groups, write_folds
+from kaggle_salt.competition.folds import make_folds, summarise
 from kaggle_salt.competition.mask_threshold import remember_threshold
 from kaggle_salt.competition.source import require_tiles
+from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 
@@ -29,7 +26,7 @@ def make_fold_table(
     overwrite: bool = False,
     listener: Listener | None = None,
 ) -> pd.DataFrame:
-    """Write the fold table of a competition.
+    """Write the fold table of a competition; tiles with the same pixels stay in one fold.
 
     Args:
         workspace: Where data and fold table lie.
@@ -51,8 +48,10 @@ def make_fold_table(
     competition = workspace.open(listener)
     groups = read_groups(group_file, competition.ids) if group_file else None
     table = make_folds(
-        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups
-    )
+        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups,
+        images=competition.images,
+    )  # fmt: skip
+    _tell_of_copies(competition, listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
     same = there and workspace.folds.read_bytes() == folds_text(table).encode()
@@ -66,6 +65,14 @@ def make_fold_table(
         write_folds(workspace.folds, table)
     listener.note(f"{workspace.folds}: {'unchanged' if same else 'written'}")
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
+
+
+def _tell_of_copies(competition: Competition, listener: Listener) -> None:
+    if twins := identical_tiles(competition.images):
+        listener.note(
+            f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
+            "ones aside); copies stay in one fold"
+        )
 
 
 def check_data(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import PLAIN_RULE
-from kaggle_salt.competition.folds import read_folds
+from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.confidence import Selection, select_tiles

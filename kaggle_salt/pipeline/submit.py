@@ -68,7 +68,7 @@ def submit(
     folder = _find_ensemble(workspace, ensemble)
     made = read_json(folder / "ensemble.json")
     rule = _chosen_rule(folder, made, threshold, min_area)
-    csv = _csv_path(workspace, made["name"] if name is None else name)
+    csv = submission_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
     wanted = {"ensemble_hash": ensemble_hash, "rule": rule.as_json()}
     manifest = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
@@ -142,7 +142,12 @@ def _origin(made: Mapping[str, Any]) -> dict[str, Any]:
     return {"ensemble": made["name"], **kept}
 
 
-def _csv_path(workspace: Workspace, name: str) -> Path:
+def submission_path(workspace: Workspace, name: str) -> Path:
+    """Where the submission of this name lies; a suffix ``.csv`` of the name is its own.
+
+    Raises:
+        ConfigError: It is no plain name.
+    """
     stem = name[:-4] if name.lower().endswith(".csv") else name
     require_plain_name(stem, "a submission")
     return workspace.submissions / f"{stem}.csv"

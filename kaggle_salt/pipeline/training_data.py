@@ -12,7 +12,8 @@ import pandas as pd
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import shortlist
-from kaggle_salt.competition.folds import fold_rows, read_folds
+from kaggle_salt.competition.fold_files import read_folds
+from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError

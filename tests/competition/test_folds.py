@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pandas.testing import assert_frame_equal
 
-from kaggle_salt.competition.folds import (
-    fold_rows,
-    make_folds,
-    read_folds,
-    read_groups,
-    summarise,
-    write_folds,
-)
+from kaggle_salt.competition.fold_files import read_folds, read_groups, write_folds
+from kaggle_salt.competition.folds import fold_rows, make_folds, summarise
 from kaggle_salt.errors import ConfigError, DataError
 from tests.makers import put, write_table
 
@@ -136,6 +130,56 @@ def test_more_folds_than_tiles_or_groups_are_refused() -> None:
         make_folds(IDS, masks_of(AREAS), n_folds=21)
     with pytest.raises(ConfigError, match="2 groups cannot fill 3 folds"):
         make_folds(IDS, masks_of(AREAS), n_folds=3, groups=["a", "b"] * 10)
+
+
+def pictures(copied_from: dict[int, int], number: int = 20) -> NDArray[np.uint8]:
+    """Tiles of 4x4 pixels, all different but for the copies."""
+    images = np.random.default_rng(0).integers(0, 256, (number, 4, 4), dtype=np.uint8)
+    for row, original in copied_from.items():
+        images[row] = images[original]
+    return images
+
+
+@pytest.mark.parametrize("groups", [None, [f"g{row % 7}" for row in range(20)]])
+def test_tiles_without_a_copy_change_nothing(groups: list[str] | None) -> None:
+    images = pictures({})
+    images[:5] = 7  # blank ones are alike, and free
+    images[5:8] = 8
+    for seed in range(3):
+        with_images = make_folds(IDS, masks_of(AREAS), seed=seed, groups=groups, images=images)
+        without = make_folds(IDS, masks_of(AREAS), seed=seed, groups=groups)
+        assert_frame_equal(with_images, without)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_stay_in_one_fold(seed: int) -> None:
+    images = pictures({19: 0, 12: 0, 11: 10})
+    table = make_folds(IDS, masks_of(AREAS), seed=seed, images=images)
+    assert list(table.columns) == ["id", "coverage", "stratum", "fold"]
+    assert table["fold"][[0, 12, 19]].nunique() == table["fold"][[10, 11]].nunique() == 1
+    assert set(table["fold"]) == set(range(5))
+    assert table["fold"].value_counts().min() >= 2
+    order = np.random.default_rng(seed).permutation(20)
+    shuffled = make_folds(
+        [IDS[row] for row in order], masks_of(AREAS)[order], seed=seed, images=images[order]
+    )
+    assert_frame_equal(shuffled, table)
+
+
+def test_groups_that_share_a_copy_stay_together() -> None:
+    groups = [f"g{row // 2}" for row in range(20)]
+    images = pictures({19: 0, 3: 18})  # g9 with g0 and with g1
+    for seed in range(5):
+        table = make_folds(IDS, masks_of(AREAS), n_folds=3, seed=seed, groups=groups, images=images)
+        assert table["group"].tolist() == groups, "as they were given"
+        assert (table.groupby("group")["fold"].nunique() == 1).all()
+        assert table["fold"][[0, 2, 18]].nunique() == 1
+
+
+def test_copies_alone_cannot_fill_the_folds() -> None:
+    images = pictures(dict.fromkeys(range(1, 20), 0))
+    with pytest.raises(ConfigError, match="1 sets of tiles that differ cannot fill 5 folds"):
+        make_folds(IDS, masks_of(AREAS), images=images)
 
 
 def test_inputs_that_do_not_match_are_refused() -> None:

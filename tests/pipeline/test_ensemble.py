@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.folds import read_folds
+from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.metric import score
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.thresholds import best_decision

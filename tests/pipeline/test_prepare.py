@@ -8,7 +8,7 @@ import pytest
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.pipeline.prepare import check_data, make_fold_table
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from tests.makers import write_competition, write_table
+from tests.makers import put, write_competition, write_table
 
 
 class Notes(Listener):
@@ -63,6 +63,17 @@ def test_a_group_stays_in_one_fold(workspace: Workspace, tmp_path: Path) -> None
     make_fold_table(workspace, n_folds=2, group_file=tmp_path / "groups.csv")
     table = pd.read_csv(workspace.folds)
     assert (table.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_copies_stay_in_one_fold_and_are_counted(workspace: Workspace) -> None:
+    images = workspace.data / "train/images"
+    for copy in ("tile005", "tile009"):
+        put(images / f"{copy}.png", (images / "tile001.png").read_bytes())
+    listener = Notes()
+    make_fold_table(workspace, n_folds=3, listener=listener)
+    table = pd.read_csv(workspace.folds).set_index("id")
+    assert table["fold"][["tile001", "tile005", "tile009"]].nunique() == 1
+    assert listener.notes[0].startswith("3 tiles are copies of one another (1 pictures,")
 
 
 def test_a_group_file_that_lacks_tiles_writes_nothing(workspace: Workspace, tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Fold tables and groups as files: written whole, and refused when they are of other tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kaggle_salt.competition.archive import read_table, shortlist
+from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, MAKE_FOLDS, coverages
+from kaggle_salt.errors import DataError
+from kaggle_salt.files import write_text
+
+
+def write_folds(path: Path, table: pd.DataFrame) -> None:
+    """Write a fold table as CSV, atomically."""
+    write_text(path, folds_text(table))
+
+
+def folds_text(table: pd.DataFrame) -> str:
+    """A fold table as CSV; the same table gives the same text."""
+    return table.to_csv(index=False, float_format=f"%.{COVERAGE_DECIMALS}f", lineterminator="\n")
+
+
+def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.DataFrame:
+    """Read a fold table and make sure that it is about these tiles.
+
+    Args:
+        path: A file written by :func:`write_folds`.
+        ids: Ids of the training tiles.
+        masks: Their masks, bool ``[N, H, W]``.
+
+    Returns:
+        The table of :func:`make_folds`, sorted by id.
+
+    Raises:
+        DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
+            was made from other masks.
+    """
+    table = read_table(path, COLUMNS, next_step=MAKE_FOLDS)
+    table["coverage"] = _numbers(table, "coverage", path)
+    for column in ("stratum", "fold"):
+        numbers = _numbers(table, column, path)
+        wrong = (numbers < 0) | (numbers % 1 != 0)
+        if wrong.any():
+            raise _bad_cell(table, column, wrong, path)
+        table[column] = numbers.astype(np.int64)
+    _refuse_other_tiles(table, ids, masks, path)
+    if table["fold"].nunique() < 2:
+        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=MAKE_FOLDS)
+    return table.sort_values("id", ignore_index=True)
+
+
+def _numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
+    numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
+    wrong = ~numbers.between(-np.inf, np.inf, inclusive="neither")
+    if wrong.any():
+        raise _bad_cell(table, column, wrong, path)
+    return numbers
+
+
+def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Path) -> DataError:
+    row = table[wrong].iloc[0]
+    kind = "a share from 0 to 1" if column == "coverage" else "a whole number, 0 or more"
+    return DataError(
+        f"{path} gives tile {row['id']} the {column} '{row[column]}'",
+        expected=kind,
+        next_step=MAKE_FOLDS,
+    )
+
+
+def _refuse_other_tiles(
+    table: pd.DataFrame, ids: Sequence[str], masks: NDArray[np.bool_], path: Path
+) -> None:
+    there, wanted = set(table["id"]), set(ids)
+    faults = []
+    if missing := sorted(wanted - there):
+        faults.append(f"{path} lacks {len(missing)} of {len(wanted)} tiles: {shortlist(missing)}")
+    if strangers := sorted(there - wanted):
+        faults.append(f"{path} names {len(strangers)} unknown tiles: {shortlist(strangers)}")
+    if not faults:
+        told = dict(zip(table["id"], table["coverage"], strict=True))
+        measured = zip(ids, coverages(masks), strict=True)
+        tolerance = 10.0**-COVERAGE_DECIMALS
+        other = [tile for tile, coverage in measured if abs(told[tile] - coverage) > tolerance]
+        if other:
+            faults.append(f"{path} was made from other masks: {shortlist(other)} differ")
+    if faults:
+        raise DataError(
+            "\n".join(faults),
+            expected="a fold table made from the competition's tiles as they are now",
+            next_step=MAKE_FOLDS,
+        )
+
+
+def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
+    """Read which group each tile belongs to, from a CSV file with the columns id and group.
+
+    Returns:
+        The groups, in the order of ``ids``. The file may name other tiles too.
+
+    Raises:
+        DataError: The file is missing or is no such table, or a tile has no group.
+    """
+    next_step = "mend the file given to --group-by"
+    table = read_table(path, ["id", "group"], next_step=next_step)
+    group_of = dict(zip(table["id"], table["group"], strict=True))
+    without = [tile for tile in ids if not group_of.get(tile)]
+    if without:
+        raise DataError(
+            f"{path} gives no group to {len(without)} tiles: {shortlist(without)}",
+            expected="a group for every training tile",
+            next_step=next_step,
+        )
+    return [group_of[tile] for tile in ids]
