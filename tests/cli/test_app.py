@@ -12,8 +12,8 @@ from kaggle_salt.errors import ConfigError, DataError, NetworkError, SaltError, 
 from tests.tiny import Salt, salt
 
 COMMANDS = [
-    "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "pseudo-label",
-    "lr-find",
+    "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "blend-csv",
+    "import-predictions", "pseudo-label", "lr-find",
 ]  # fmt: skip
 
 
