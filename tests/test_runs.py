@@ -81,15 +81,17 @@ def test_open_run(tmp_path: Path) -> None:
     assert open_run(tmp_path, "deep") == RunFolder(tmp_path / "deep")
 
 
-def test_an_unknown_run_is_answered_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_run_is_answered_with_the_nearest_or_all(tmp_path: Path) -> None:
     touch(tmp_path / "wide" / "config.toml")
     touch(tmp_path / "deep" / "config.toml")
     touch(tmp_path / "notes" / "readme.txt")
     with pytest.raises(
         ConfigError,
-        match=r"no run 'dep' in .*\nexpected: one of deep, wide\nnext: salt train --run dep",
+        match=r"no run 'dep' in .*\nexpected: did you mean 'deep'\?\nnext: salt train --run dep",
     ):
         open_run(tmp_path, "dep")
+    with pytest.raises(ConfigError, match=r"no run 'quick' in .*\nexpected: one of deep, wide\n"):
+        open_run(tmp_path, "quick")
 
 
 def test_without_any_run_the_answer_is_to_train_one(tmp_path: Path) -> None:

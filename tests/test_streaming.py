@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.fold_files import read_folds, write_folds
 from kaggle_salt.competition.folds import make_folds
+from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.config import InferenceConfig, InputConfig
@@ -86,7 +87,8 @@ def check_folds(mapped: Mapped) -> None:
 def submit(mapped: Mapped) -> None:
     write_submission(
         mapped.folder / "one.csv", Predictions(mapped.ids, mapped.values), mapped.ids[::-1],
-        rule=Rule(127, 10), manifest={}, overwrite=True,
+        rule=Rule(127, 10, ("blank-empty",)), manifest={}, overwrite=True,
+        tiles=TileContext(mapped.ids[::-1], mapped.values),
     )  # fmt: skip
 
 

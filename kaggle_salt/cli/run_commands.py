@@ -99,7 +99,7 @@ def ensemble(
     steps: Annotated[int, typer.Option(min=1, help="Runs a search takes, with repetition.")] = 30,
     post: Annotated[
         list[str] | None,
-        typer.Option(help="blank-empty, none; repeatable. Else what training tiles bear out."),
+        typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
     ] = None,
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")

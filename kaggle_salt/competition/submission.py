@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,21 +67,11 @@ def write_submission(
     _refuse_unusable_path(path, manifest_path, overwrite=overwrite)
     _refuse_other_ids(predictions.ids, sample_ids)
     _refuse_other_tiles(tiles, sample_ids)
-
     with vouched(manifest_path, path) as draft:
         (temporary,) = draft.paths
         counts = _write_checked(temporary, predictions, sample_ids, rule, tiles)
-        draft.document.update(manifest)
-        draft.document.update({"rule": rule.as_json(), "rows": len(sample_ids)})
-        draft.document.update({"empty_masks": counts.empty, "full_masks": counts.full})
+        draft.document.update({**manifest, "rule": rule.as_json(), **counts})
     return draft.document
-
-
-class _Counts(NamedTuple):
-    """Masks without a pixel of salt, and without a pixel of anything else."""
-
-    empty: int
-    full: int
 
 
 def _write_checked(
@@ -90,7 +80,7 @@ def _write_checked(
     sample_ids: Sequence[str],
     rule: Rule,
     tiles: TileContext | None,
-) -> _Counts:
+) -> dict[str, int]:
     """Write the CSV and read it back; masks are made twice, so that they need not all be held."""
     masks = functools.partial(_mask_blocks, predictions, sample_ids, rule, tiles)
     counts = _write_csv(path, masks())
@@ -98,18 +88,19 @@ def _write_checked(
     return counts
 
 
-def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> _Counts:
-    """Write the rows, and count the masks that hold nothing or everything."""
-    empty = full = 0
+def _write_csv(path: Path, mask_blocks: Iterable[Block]) -> dict[str, int]:
+    """Write the rows, and count them and the masks that hold no salt or nothing else."""
+    written = empty = full = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for ids, masks in mask_blocks:
             texts = rle.encode_batch(masks)
             rows.writerows(zip(ids, texts, strict=True))
+            written += len(ids)
             empty += texts.count("")
             full += texts.count(f"1 {masks[0].size}")
-    return _Counts(empty, full)
+    return {"rows": written, "empty_masks": empty, "full_masks": full}
 
 
 def _check_csv(path: Path, mask_blocks: Iterable[Block]) -> None:

@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_salt.competition.decision import LEVELS
 from kaggle_salt.competition.postprocess import Postprocessing
-from kaggle_salt.ensembling.averages import require_average, to_levels, worth
-from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.blending import blend, require_average, to_levels, worth
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.ensembling.thresholds import cross_fit_parts
 from kaggle_salt.errors import ConfigError
@@ -66,7 +65,7 @@ class Library:
         truth: bool ``[N, H, W]``.
         ids: The tiles of ``truth``, predicted by every member.
         parts: int ``[N]``, the fold of each tile, as :func:`cross_fit_parts` takes them.
-        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         post: The post-processing that will follow, on the same tiles; none by default. A climb
             counts tiles that it empties as empty.
 

@@ -8,7 +8,7 @@ the intersection and the predicted area at that level, for all levels at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -66,23 +66,13 @@ class TileHistograms:
             pixels = _Pixels(pixels.truth[rows], pixels.probabilities[rows])
         return TileHistograms(self.inside[rows], self.outside[rows], self.post.take(rows), pixels)
 
-    def after(self, steps: Sequence[str]) -> TileHistograms:
-        """Histograms as if the tiles that these steps empty held no probability but 0.
-
-        Such a tile is empty at every level, which is what the steps make of it. A step that has
-        to be applied to be judged changes nothing here.
+    def emptied_by(self, steps: Sequence[str]) -> NDArray[np.bool_]:
+        """Tiles that some of the steps empty at every level, bool ``[N]``.
 
         Raises:
             DataError: A step is not among those that these tiles were asked about.
         """
-        emptied = self.post.emptied_by(steps, len(self))
-        if not emptied.any():
-            return self
-        inside, outside = self.inside.copy(), self.outside.copy()
-        for counts in (inside, outside):
-            counts[emptied, 0] = counts[emptied].sum(axis=1)
-            counts[emptied, 1:] = 0
-        return replace(self, inside=inside, outside=outside)
+        return self.post.emptied_by(steps, len(self))
 
     def scores_by_applying(self, rule: Rule) -> NDArray[np.float64]:
         """Score of each tile under a rule with a step that has to be applied, float64 ``[N]``."""

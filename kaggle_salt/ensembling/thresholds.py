@@ -94,7 +94,7 @@ def best_decision(histograms: TileHistograms) -> Decision:
     if not len(histograms):
         raise DataError("there are no tiles to choose a threshold on", expected="at least one")
     steps = histograms.post.steps
-    min_areas, totals = _best_min_areas(histograms.after(steps))
+    min_areas, totals = _best_min_areas(histograms)
     levels = np.flatnonzero(totals == totals.max())
     preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas[levels]))[0]
     level = levels[preferred]
@@ -171,8 +171,9 @@ def curve(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> pd.DataFrame:
         256 rows by ascending level, columns ``threshold`` (0 to 1) and ``score`` (0 to 1).
     """
     total = np.zeros(LEVELS, dtype=np.int64)
-    for _, part in histograms.after(rule.steps).parts():
-        blanked = part.predicted_area < rule.min_area  # [n, 256]
+    emptied = histograms.emptied_by(rule.steps)[:, np.newaxis]
+    for chunk, part in histograms.parts():
+        blanked = emptied[chunk] | (part.predicted_area < rule.min_area)  # [n, 256]
         blank = _blank_tenths(part)[:, np.newaxis]
         total += np.where(blanked, blank, part.tenths).sum(axis=0, dtype=np.int64)
     thresholds = np.arange(LEVELS) / (LEVELS - 1)
@@ -190,11 +191,10 @@ def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[
     """
     if histograms.post.must_apply(rule.steps):
         return histograms.scores_by_applying(rule)
-    emptied = histograms.post.emptied_by(rule.steps, len(histograms))
     above = slice(rule.level + 1, None)
     intersection = histograms.inside[:, above].sum(axis=1)
     predicted_area = intersection + histograms.outside[:, above].sum(axis=1)
-    kept = (predicted_area >= rule.min_area) & ~emptied
+    kept = (predicted_area >= rule.min_area) & ~histograms.emptied_by(rule.steps)
     return scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
 
 
@@ -241,7 +241,8 @@ def _best_min_areas(
     """For every level the best of all minimum areas, and the sum of tenths that it earns.
 
     What emptying the masks of each area would gain is added up over the areas: the sums are the
-    gains of every minimum area.
+    gains of every minimum area. A tile that a step empties has no area at any level, and earns
+    what an empty mask does.
 
     Returns:
         The least of the minimum areas that are equally good, 0 where none helps, and the sum
@@ -255,6 +256,8 @@ def _best_min_areas(
     for chunk, part in histograms.parts():
         areas[:, chunk] = part.predicted_area.T
         tenths[:, chunk] = part.tenths.T
+    emptied = np.flatnonzero(histograms.emptied_by(histograms.post.steps))
+    areas[:, emptied], tenths[:, emptied] = 0, blank[emptied]
     for level in range(LEVELS):
         # whole numbers, and exact as floats
         gain_of_area = np.bincount(areas[level], weights=blank - tenths[level])

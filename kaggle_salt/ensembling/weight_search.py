@@ -84,7 +84,7 @@ def search_weights(
         ids: The tiles of ``truth``, predicted by every member.
         parts: int ``[N]``, the fold of each tile. Where all tiles are of one fold they are
             dealt into random parts.
-        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Members to take at most, counted with repetition.
         post: The post-processing that will follow, on the same tiles; none by default.
 

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from kaggle_salt import predictions
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.ensembling.averages import require_average
-from kaggle_salt.ensembling.blending import blend, common_ids, join
+from kaggle_salt.ensembling.blending import blend, common_ids, join, require_average
 from kaggle_salt.ensembling.histograms import TileHistograms
 from kaggle_salt.ensembling.thresholds import (
     CrossFit,
@@ -51,7 +50,7 @@ class EnsembleReport:
     Args:
         name: Name of the ensemble.
         folder: Where it lies.
-        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         weights: Weight of each run in the blend; a run that a search left out is not named.
         rows: Scores of each fold, each run and the blend.
         decision: The rule chosen on all out-of-fold tiles, and its score there.
@@ -96,7 +95,7 @@ def ensemble(
         runs: Names of runs; by default the one trained last.
         name: Name of the ensemble; by default the runs' names joined by ``+``.
         weights: One positive number for each run, equal by default, or ``"search"``.
-        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
         post: Post-processing steps of the rule, in order, names of
             :data:`kaggle_salt.competition.postprocess.STEPS`; by default those that the training

@@ -152,7 +152,7 @@ def blend_test(
         members: The runs and their weights.
         competition: Where the test tiles are.
         stem: Where to write the blend (see :mod:`kaggle_salt.predictions`).
-        how: The average, one of :data:`kaggle_salt.ensembling.averages.AVERAGES`.
+        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         device: Where the networks run.
         listener: Told how the work goes.
     """

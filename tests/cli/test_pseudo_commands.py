@@ -60,7 +60,7 @@ def test_a_student_is_trained_in_rounds(trained: Path) -> None:
         (["--low", "0.9"], "below 0.9 or above 0.5", "0 to 1", "--low 0.2 --high 0.8"),
         (["--confidence", "2"], "confidence of 2", "a share", "--confidence 0.9"),
         (["--limit", "0"], "a limit of 0 tiles", "1 or more", "--limit 10000"),
-        (["tinny"], "no run 'tinny'", "other, tiny", "salt train --run tinny"),
+        (["tinny"], "no run 'tinny'", "did you mean 'tiny'", "salt train --run tinny"),
         (["--out", "labels"], "cannot be called labels", "name in .csv", "--out FILE.csv"),
         (["--limit", "4"], "pseudo-labels.csv exists", "a new name", "--out .* --overwrite"),
         (["--teachers", "all"], "pseudo-labels.csv exists", "a new name", "--overwrite"),

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.postprocess import Postprocessing, TileContext
 from kaggle_salt.ensembling import climbing
-from kaggle_salt.ensembling.averages import AVERAGES
-from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.blending import AVERAGES, blend
 from kaggle_salt.ensembling.climbing import PATIENCE, Library, climb
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.predictions import Predictions

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kaggle_salt.ensembling.averages import AVERAGES
-from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.blending import AVERAGES, blend
 from kaggle_salt.ensembling.climbing import Library, climb
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import cross_fitted_score, search, tile_scores

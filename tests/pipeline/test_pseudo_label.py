@@ -232,7 +232,7 @@ def test_a_student_of_all_folds_teaches_no_single_fold(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("runs", "found"),
     [
-        (["tinny"], r"no run 'tinny'(.|\n)*one of other, tiny(.|\n)*salt train --run tinny"),
+        (["tinny"], r"no run 'tinny'(.|\n)*did you mean 'tiny'(.|\n)*salt train --run tinny"),
         (["tiny", "tiny"], r"named tiny tiny(.|\n)*each once(.|\n)*salt pseudo-label tiny$"),
         ([], r"named nowhere(.|\n)*salt pseudo-label RUN"),
     ],
