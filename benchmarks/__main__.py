@@ -18,6 +18,7 @@ from benchmarks.machine import describe_machine, machine_lines
 from benchmarks.table import table_lines
 from kaggle_salt.errors import ConfigError, SaltError, nearest
 from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.presets import preset_path
 
 #: Every item, in the order of the table: those of these modules, from top to bottom.
 ITEMS = tuple(
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) ->
     size = size or (QUICK if options.quick else FULL)
     try:
         items = _chosen(options.only)
+        preset_path(options.preset)  # refuses an unknown one before anything is measured
         with tempfile.TemporaryDirectory(prefix="salt-bench-") as folder:
             setting = Setting(
                 replace(size, batch=options.batch or size.batch),

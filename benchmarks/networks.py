@@ -31,7 +31,6 @@ from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import Schedule, make_optimizer
-from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import FoldFolder
@@ -166,8 +165,8 @@ class Rehearsal:
         """The same batches, framed beforehand: forward, loss, backward and step."""
         self.network.train()
         for inputs, target in self.batches:
-            logits = self.framing.unframe(self.compute.forward(self.network, inputs))
-            loss = self.loss(Outputs(logits), target)
+            outputs = self.compute.outputs(self.network, inputs).map(self.framing.unframe)
+            loss = self.loss(outputs, target)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

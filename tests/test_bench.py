@@ -20,7 +20,6 @@ from benchmarks.__main__ import ITEMS, main
 from benchmarks.harness import (
     FULL,
     Item,
-    LackingError,
     Measurement,
     PeerError,
     Setting,
@@ -35,6 +34,7 @@ from benchmarks.material import likely_probabilities
 from benchmarks.table import table_lines
 from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.rle import decode
+from kaggle_salt.learning.losses import lovasz_hinge
 
 TINY = Size(
     train_tiles=20, test_tiles=12, batch=2, repeats=1, patience=30, pairs=1, loop_seconds=0,
@@ -347,9 +347,20 @@ def test_batch_is_that_of_training_steps_and_half_that_of_predictions(setting: S
     assert (config.training.batch_size, config.inference.batch_size) == (3, 6)
 
 
-def test_any_preset_can_be_measured(setting: Setting) -> None:
-    config = networks.config_of(replace(setting, preset="unet"))
-    assert config.model.architecture == "unet"
+def test_another_preset_is_measured(setting: Setting) -> None:
+    """One with heads, which the loss wants to see."""
+    other = replace(setting, preset="seresnext50")
+    assert networks.config_of(other).model.architecture == "unet"
+    rehearsal = networks.Rehearsal(other, 1)
+    rehearsal.ours()
+    rehearsal.bare()
+
+
+def test_unknown_preset_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--preset", "quik"], size=TINY) == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_device_that_is_not_there_is_refused(
