@@ -1,51 +1,50 @@
 """``scripts/growth``: what happens to time and memory when a competition grows.
 
-The same work is done on the competition's size and on multiples of it. Time should grow as the
-tiles do, and memory not at all where tiles are mapped from files.
+Some of the benchmarks' items are measured at the competition's size and at multiples of it, each
+in a process of its own. Time should grow as the tiles do, and memory not at all where tiles are
+mapped from files.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks import masks, streaming, tiles
+from benchmarks.alone import Finished, measure_alone
 from benchmarks.growth_plot import draw_growth
-from benchmarks.growth_work import PIECES, Piece
-from benchmarks.items import FULL, Size
+from benchmarks.harness import FULL, Setting, Size
 from benchmarks.machine import describe_machine, machine_lines
-from benchmarks.material import DRAWN, likely_probabilities, write_competition
-from benchmarks.memory import Finished, run_measured
-from kaggle_salt.competition.archive import read_table
-from kaggle_salt.competition.rle import decode
-from kaggle_salt.files import write_json
-from kaggle_salt.predictions import create, release
+from benchmarks.table import aligned
+
+#: What is followed, in the order of the table. The first leaves the cache that the others open.
+ITEMS = (
+    tiles.open_first, tiles.open_again, tiles.folds,
+    masks.decision, masks.submission, streaming.inference,
+)  # fmt: skip
 
 FACTORS = (1, 4, 16)
 
 
-def main(arguments: Sequence[str] | None = None, *, size: Size = FULL) -> int:
-    """Measure all pieces of work at all sizes.
+#: What a factor of 1 means.
+ONCE = replace(FULL, patience=3)
 
-    Args:
-        arguments: The command line's, without the program's name.
-        size: What a factor of 1 means.
 
-    Returns:
-        The exit code.
-    """
+def main(arguments: Sequence[str] | None = None, *, size: Size = ONCE) -> int:
+    """Measure all items at all multiples of the size."""
     options = _parse(arguments)
     report = run(options.factors, size)
     print("\n".join([*machine_lines(report["machine"]), "", *table_lines(report), ""]))
-    print("\n".join(f"- {row['item']}: {row['what']}" for row in report["items"]))
     if options.json:
-        write_json(options.json, report)
+        options.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     if options.plot:
         draw_growth(report, options.plot)
     return 0
@@ -75,109 +74,51 @@ def _factors(text: str) -> tuple[int, ...]:
 
 
 def run(factors: Sequence[int], size: Size) -> dict[str, Any]:
-    """Take the figures, one after the other.
-
-    Args:
-        factors: Multiples of ``size``, two at least, ascending.
-        size: What a factor of 1 means.
-
-    Returns:
-        Machine and figures, JSON values; lists are in the order of the factors.
-    """
+    """Machine and figures, JSON values; lists are in the order of the factors, which ascends."""
     machine = describe_machine()
-    imports = {piece.name: measure(piece.name).peak_memory for piece in PIECES}
-    measured: dict[str, list[Finished]] = {piece.name: [] for piece in PIECES}
+    imports = [measure_alone(item).peak_memory / 1e6 for item in ITEMS]
+    measured: list[list[Finished]] = []  # a list for each factor
     for factor in factors:
-        with tempfile.TemporaryDirectory(prefix="salt-growth-") as name:
+        with tempfile.TemporaryDirectory(prefix="salt-growth-") as folder:
             print(f"{factor}x: writing the tiles", file=sys.stderr)
-            write_material(Path(name), size, factor)
-            for piece in PIECES:
-                print(f"{factor}x: {piece.name}", file=sys.stderr)
-                measured[piece.name].append(measure(piece.name, Path(name)))
+            train, test = factor * size.train_tiles, factor * size.test_tiles
+            setting = Setting(replace(size, train_tiles=train, test_tiles=test), Path(folder))
+            setting.predicted("train"), setting.predicted("test")
+            measured.append([])
+            for item in ITEMS:
+                print(f"{factor}x: {item.name}", file=sys.stderr)
+                measured[-1].append(measure_alone(item, setting))
+    rows = []
+    for item, imported, finished in zip(ITEMS, imports, zip(*measured, strict=True), strict=True):
+        seconds = [float(one.printed) for one in finished]
+        peaks = [one.peak_memory / 1e6 for one in finished]
+        row = {"item": item.name, "seconds": seconds, "exponent": exponent(factors, seconds)}
+        rows.append({**row, "imports_mb": imported, "peak_mb": peaks})
+    pixels = (2 * size.train_tiles + size.test_tiles) * size.tile_side**2
     return {
         "machine": machine,
-        "full_size": size == FULL,
         "factors": list(factors),
         "tiles": [factor * (size.train_tiles + size.test_tiles) for factor in factors],
-        "pixel_mb": [
-            factor * (2 * size.train_tiles + size.test_tiles) * size.tile_side**2 / 1e6
-            for factor in factors
-        ],
-        "items": [
-            _row(piece, factors, size, measured[piece.name], imports[piece.name])
-            for piece in PIECES
-        ],
+        "pixel_mb": [factor * pixels / 1e6 for factor in factors],
+        "items": rows,
     }
 
 
-def write_material(folder: Path, size: Size, factor: int) -> None:
-    """Write a competition, and predictions of its tiles as ``train`` and ``test``."""
-    competition, side = folder / "competition", size.tile_side
-    write_competition(competition, factor * size.train_tiles, factor * size.test_tiles, side)
-    training = read_table(competition / "train.csv", ["id", "rle_mask"])
-    masks = [decode(text, (side, side)) for text in training["rle_mask"][:DRAWN]]
-    maps = likely_probabilities(np.stack(masks))
-    test = read_table(competition / "sample_submission.csv", ["id"])
-    _write_repeated(folder / "train", training["id"].tolist(), maps)
-    _write_repeated(folder / "test", test["id"].tolist(), maps)
-
-
-def _write_repeated(stem: Path, ids: Sequence[str], maps: NDArray[np.uint8]) -> None:
-    """Write predictions that are the same few maps again and again, as the tiles are."""
-    with create(stem, ids, maps.shape[1:], {}) as out:
-        for start in range(0, len(out), len(maps)):
-            out[start : start + len(maps)] = maps[: len(out) - start]
-            release(out)
-
-
-def measure(name: str, folder: Path | None = None) -> Finished:
-    """Do a piece of work in a process of its own; without a folder only import for it."""
-    command = [sys.executable, "-m", "benchmarks.growth_work", name]
-    return run_measured(command if folder is None else [*command, str(folder)])
-
-
-def _row(
-    piece: Piece, factors: Sequence[int], size: Size, measured: Sequence[Finished], imports: int
-) -> dict[str, Any]:
-    splits = {"train": size.train_tiles, "test": size.test_tiles}
-    of_one = splits.get(piece.works_on, sum(splits.values()))
-    tiles = [factor * of_one for factor in factors]
-    seconds = [float(finished.printed) for finished in measured]
-    memory = [finished.peak_memory for finished in measured]
-    return {
-        "item": piece.name,
-        "what": piece.what,
-        "tiles": tiles,
-        "seconds": seconds,
-        "seconds_per_tile": [s / n for s, n in zip(seconds, tiles, strict=True)],
-        "exponent": exponent(tiles, seconds),
-        "imports_mb": imports / 1e6,
-        "peak_mb": [peak / 1e6 for peak in memory],
-        "bytes_per_tile": (memory[-1] - memory[0]) / (tiles[-1] - tiles[0]),
-    }
-
-
-def exponent(tiles: Sequence[int], seconds: Sequence[float]) -> float:
-    """The p of ``seconds = c · tiles^p`` that fits best, in logarithms: 1 is linear."""
-    return float(np.polyfit(np.log(tiles), np.log(seconds), 1)[0])
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """The p of ``seconds = c · sizes^p`` that fits best, in logarithms: 1 is linear."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
 def table_lines(report: dict[str, Any]) -> list[str]:
     """The figures as a Markdown table: seconds, exponent, and memory in MB."""
     times = [f"{factor}x" for factor in report["factors"]]
-    header = ["item", *(f"{t}, s" for t in times), "µs a tile", "exponent", "imports, MB"]
-    header += [*(f"{t}, MB" for t in times), "bytes a tile"]
-    rows = [
-        [
-            row["item"], *(f"{s:.3g}" for s in row["seconds"]),
-            f"{1e6 * row['seconds_per_tile'][-1]:.3g}", f"{row['exponent']:.2f}",
-            f"{row['imports_mb']:.0f}", *(f"{mb:.0f}" for mb in row["peak_mb"]),
-            f"{row['bytes_per_tile']:.0f}",
-        ]
-        for row in report["items"]
-    ]  # fmt: skip
-    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
-    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
+    header = ["item", *(f"{t}, s" for t in times), "exponent", "imports, MB"]
+    cells = [[*header, *(f"{t}, MB" for t in times)]]
+    for row in report["items"]:
+        figures = [*(f"{s:.3g}" for s in row["seconds"]), f"{row['exponent']:.2f}"]
+        memory = [row["imports_mb"], *row["peak_mb"]]
+        cells.append([row["item"], *figures, *(f"{mb:.0f}" for mb in memory)])
+    return aligned(cells)
 
 
 if __name__ == "__main__":

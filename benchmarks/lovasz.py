@@ -8,21 +8,11 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 
-from benchmarks.items import (
-    Measurement,
-    Setting,
-    Target,
-    item,
-    require_equal,
-)
-from benchmarks.timing import in_turn, median_time
+from benchmarks.harness import Measurement, Setting, in_turn, item, require_equal
 from kaggle_salt.learning.losses import lovasz_hinge
 
-#: Input of the resnet34 preset.
-SIDE = 128
-
-#: Forward and backward passes that are timed at once: one alone is too short.
-CALLS = 10
+#: Input of the resnet34 preset, and passes that are timed at once: one alone is too short.
+SIDE, CALLS = 128, 10
 
 #: Margins of correct logits late in training: 95 % exceed 1, and so have no hinge loss.
 MARGIN, SPREAD = 6.0, 3.04
@@ -34,12 +24,15 @@ TOLERANCE = 1e-6
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-@item("lovasz", "ms", Target(2.5), peer="smp LovaszLoss")
-def lovasz(setting: Setting) -> Measurement:
-    """Lovász hinge of 32 tiles of 128 pixels squared, late in training, with its gradient.
+def smp_lovasz() -> LossFunction:
+    """The peer."""
+    loss: LossFunction = smp.losses.LovaszLoss("binary", per_image=True)
+    return loss
 
-    Beside ``LovaszLoss("binary", per_image=True)``. Target: 2.5 times as fast.
-    """
+
+@item("lovasz", "ms", 2.5, peer="smp LovaszLoss")
+def lovasz(setting: Setting) -> Measurement:
+    """Lovász hinge of 32 tiles of 128 pixels squared, late in training, with its gradient."""
     logits, target = _late_in_training(setting)
     peer = smp_lovasz()
     our_loss, our_gradient = _loss_and_gradient(lovasz_hinge, logits, target)
@@ -47,31 +40,12 @@ def lovasz(setting: Setting) -> Measurement:
     difference = (our_gradient - peers_gradient).abs().max() / peers_gradient.abs().max()
     require_equal(float((our_loss - peers_loss).abs()) <= TOLERANCE, "losses", "LovaszLoss")
     require_equal(float(difference) <= TOLERANCE, "gradients", "LovaszLoss")
-    return in_turn(
-        _calls(lovasz_hinge, logits, target),
-        _calls(peer, logits, target),
-        setting.size.pairs,
-        scales=(1000 / CALLS, 1000 / CALLS),
-        equal=True,
-    )
 
+    def calls(loss: LossFunction) -> Callable[[], object]:
+        return lambda: [_loss_and_gradient(loss, logits, target) for _ in range(CALLS)]
 
-@item("lovasz-symmetric", "ms")
-def lovasz_symmetric(setting: Setting) -> Measurement:
-    """The same for the symmetric hinge with phi = elu, which no other library has."""
-
-    def symmetric(logits: Tensor, target: Tensor) -> Tensor:
-        return lovasz_hinge(logits, target, phi="elu", symmetric=True)
-
-    logits, target = _late_in_training(setting)
-    timed = median_time(_calls(symmetric, logits, target), setting.size.repeats)
-    return Measurement(1000 * timed.ours / CALLS, details=timed.details)
-
-
-def smp_lovasz() -> LossFunction:
-    """The peer."""
-    loss: LossFunction = smp.losses.LovaszLoss("binary", per_image=True)
-    return loss
+    to_ms = 1000 / CALLS
+    return in_turn(calls(lovasz_hinge), calls(peer), setting.size.pairs, scales=(to_ms, to_ms))
 
 
 def _late_in_training(setting: Setting) -> tuple[Tensor, Tensor]:
@@ -93,11 +67,3 @@ def _loss_and_gradient(loss: LossFunction, logits: Tensor, target: Tensor) -> tu
     value = loss(logits, target)
     (gradient,) = torch.autograd.grad(value, logits)
     return value.detach(), gradient
-
-
-def _calls(loss: LossFunction, logits: Tensor, target: Tensor) -> Callable[[], None]:
-    def call() -> None:
-        for _ in range(CALLS):
-            _loss_and_gradient(loss, logits, target)
-
-    return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,30 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kaggle_salt.synthetic.kaggle_files import COMPETITION_FILES, write_demo_competition
+from kaggle_salt.predictions import blocks, create
+from kaggle_salt.synthetic.kaggle_files import write_demo_competition
 
 #: Different tiles of a synthetic competition; drawing one takes far longer than decoding it.
 DRAWN = 300
 
 
-def link_competition(source: Path, target: Path) -> None:
-    """Link Kaggle's files into a folder of its own, so that the user's cache is left alone."""
-    target.mkdir()
-    for name in (*COMPETITION_FILES, "train", "test"):
-        if (source / name).exists():
-            (target / name).symlink_to((source / name).resolve())
-
-
 def write_competition(folder: Path, n_train: int, n_test: int, side: int) -> None:
-    """Write a synthetic competition, its zips stored without compression.
+    """Write a synthetic competition with tiles of ``side`` pixels squared, its zips stored.
 
     Up to :data:`DRAWN` tiles of each kind are drawn and repeated under other ids.
-
-    Args:
-        folder: Where the files go; made here.
-        n_train: Number of training tiles.
-        n_test: Number of test tiles.
-        side: Height and width of a tile, in pixels.
     """
     drawn = folder.with_name(folder.name + "-drawn")
     write_demo_competition(drawn, n_train=min(n_train, DRAWN), n_test=min(n_test, DRAWN), size=side)
@@ -62,15 +50,18 @@ def _repeat_tiles(table: Path, folder: Path, archive: str, ids: list[str]) -> No
                 target.writestr(f"{kind}/{tile}.png", files[f"{kind}/{drawn_tile}.png"])
 
 
+def write_predictions(stem: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> None:
+    """Write likely probabilities of the masks, bool ``[N, H, W]``, again and again for all ids."""
+    with create(stem, ids, masks.shape[1:], {}) as out:
+        for block in blocks(out):
+            rows = np.arange(len(ids))[block] % len(masks)
+            out[block] = likely_probabilities(masks[rows], seed=block.start)
+
+
 def likely_probabilities(truth: NDArray[np.bool_], seed: int = 0) -> NDArray[np.uint8]:
     """Probabilities as of a trained network: unsure along the boundary, wrong in places.
 
-    Args:
-        truth: bool ``[N, H, W]``.
-        seed: Of where it is wrong: one network's or another's.
-
-    Returns:
-        uint8 ``[N, H, W]``; probability = value / 255. The same at every call.
+    Uint8 of the masks' shape ``[N, H, W]``; probability = value / 255. The same at every call.
     """
     rng = np.random.default_rng(seed)
     out = np.empty(truth.shape, dtype=np.uint8)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import budget
-from benchmarks.budget import ENOUGH_EPOCHS, fit, main, table_lines
+from benchmarks import budget, compare
+from benchmarks.budget import ENOUGH_EPOCHS, fit
+from benchmarks.compare import main, table_lines
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
@@ -37,9 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes a second at full size, a quarter at half of it; nothing comes on top."""
-    monkeypatch.setattr(
-        budget, "seconds_per_step", lambda config, stage, competition: stage.shrink**-2
-    )
+    monkeypatch.setattr(budget, "seconds_per_step", lambda config, stage, *_: stage.shrink**-2)
     monkeypatch.setattr(budget, "OVERHEAD", 1)
 
 
@@ -86,7 +85,7 @@ def test_a_preset_is_trained_and_its_row_replaced(
 ) -> None:
     config(tmp_path)
     draw_no_curves(monkeypatch)
-    monkeypatch.setattr(budget, "preset_path", lambda name: tmp_path / "tiny.toml")
+    monkeypatch.setattr(compare, "preset_path", lambda name: tmp_path / "tiny.toml")
     out = tmp_path / "table.csv"
     out.write_text("preset,score\nquick,0.1\nunet,0.2\n", encoding="utf-8")
     with one_thread():

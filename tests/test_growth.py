@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import growth, growth_work
-from benchmarks.growth import exponent, main, measure, table_lines, write_material
+from benchmarks import growth
+from benchmarks.alone import Finished, measure_alone, run_measured
+from benchmarks.growth import ITEMS, exponent, main, table_lines
 from benchmarks.growth_plot import COLOURS, draw_growth
-from benchmarks.growth_work import PIECES
-from benchmarks.memory import Finished, run_measured
-from kaggle_salt import predictions
-from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.ensembling.thresholds import search
+from benchmarks.harness import Item, Setting
+from benchmarks.tiles import open_first
 from tests.test_bench import TINY
 from tests.tiny import one_thread
 
@@ -36,16 +35,14 @@ def in_one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path | None]]:
-    """Do the work here, once, as if it took 80 MB; what was done is noted."""
+    """Do the work here, as if it took 80 MB; what was done is noted."""
     done: list[tuple[str, Path | None]] = []
 
-    def measure_here(name: str, folder: Path | None = None) -> Finished:
-        done.append((name, folder))
-        work = next(piece for piece in PIECES if piece.name == name).imported()
-        return Finished("" if folder is None else str(work(folder)), 80 * MB)
+    def measure_here(item: Item, setting: Setting | None = None) -> Finished:
+        done.append((item.name, setting and setting.folder))
+        return Finished("" if setting is None else str(item.measure(setting).ours), 80 * MB)
 
-    monkeypatch.setattr(growth_work, "ENOUGH_TIMES", 1)
-    monkeypatch.setattr(growth, "measure", measure_here)
+    monkeypatch.setattr(growth, "measure_alone", measure_here)
     return done
 
 
@@ -58,20 +55,18 @@ def report() -> dict[str, Any]:
         "pixel_mb": [30.0, 120.0, 480.0],
         "items": [
             {
-                "item": piece.name,
+                "item": item.name,
                 "seconds": [10.0**number * factor / 1000 for factor in (1, 4, 16)],
-                "seconds_per_tile": [10.0**number / 1e6] * 3,
                 "exponent": 1.0,
                 "imports_mb": 90.0,
                 "peak_mb": [95.0, 100.0, 105.0],
-                "bytes_per_tile": 666.0,
             }
-            for number, piece in enumerate(PIECES)
+            for number, item in enumerate(ITEMS)
         ],
     }
 
 
-def test_command_measures_every_piece_at_every_size(
+def test_command_measures_every_item_at_every_size(
     in_this_process: list[tuple[str, Path | None]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -82,59 +77,36 @@ def test_command_measures_every_piece_at_every_size(
     assert report["factors"] == FACTORS
     assert report["tiles"] == [32, 64, 128]
     assert report["pixel_mb"] == [pytest.approx(factor * 52 * 24**2 / 1e6) for factor in FACTORS]
-    assert report["full_size"] is False
     assert report["machine"]["threads"] == 1
-    names = [piece.name for piece in PIECES]
+    names = [item.name for item in ITEMS]
     assert [row["item"] for row in report["items"]] == names
     assert [name for name, _ in in_this_process] == names * 4  # imported, then at three sizes
     folders = {folder for _, folder in in_this_process if folder is not None}
     assert len(folders) == 3
     assert not any(folder.exists() for folder in folders)
-    for row, piece in zip(report["items"], PIECES, strict=True):
-        of_one = {"train": 20, "test": 12, "all": 32}[piece.works_on]
-        assert row["tiles"] == [factor * of_one for factor in FACTORS]
+    for row in report["items"]:
         assert min(row["seconds"]) > 0
-        per_tile = np.array(row["seconds"]) / row["tiles"]
-        assert row["seconds_per_tile"] == pytest.approx(per_tile)
-        assert row["exponent"] == exponent(row["tiles"], row["seconds"])
-        assert (row["imports_mb"], row["peak_mb"], row["bytes_per_tile"]) == (80, [80] * 3, 0)
-        assert 20 < len(row["what"]) < 120
-        assert "``" not in row["what"]
+        assert row["exponent"] == exponent(FACTORS, row["seconds"])
+        assert (row["imports_mb"], row["peak_mb"]) == (80, [80] * 3)
     assert (tmp_path / "growth.png").stat().st_size > 0
     printed = capsys.readouterr()
     assert "\n".join(table_lines(report)) in printed.out
-    assert "\n- folds: Five folds of the training tiles" in printed.out
     assert "4x: inference" in printed.err
 
 
-def test_material_is_a_competition_with_likely_predictions(tmp_path: Path) -> None:
-    write_material(tmp_path, TINY, 2)
-    tiles = Competition.open(tmp_path / "competition")
-    train, test = (predictions.load(tmp_path / name) for name in ("train", "test"))
-    assert (len(tiles.ids), len(tiles.test_ids), tiles.tile_shape) == (40, 24, (24, 24))
-    assert (train.ids, test.ids) == (tiles.ids, tiles.test_ids)
-    decision = search(tiles.masks, train.probabilities)
-    assert decision.score > 0.5  # of nothing to do with the masks it would be near 0
-
-
 def test_material_repeats_what_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "DRAWN", 7)
     monkeypatch.setattr("benchmarks.material.DRAWN", 7)
-    write_material(tmp_path, TINY, 1)
-    maps = predictions.load(tmp_path / "train").probabilities
-    masks = Competition.open(tmp_path / "competition").masks
-    for array in (maps, masks):
-        assert np.array_equal(array[7:14], array[:7])
-        assert np.array_equal(array[14:], array[:6])
-    assert len(np.unique(maps[:7], axis=0)) == 7
+    masks = Setting(TINY, tmp_path).competition.masks
+    assert np.array_equal(masks[7:14], masks[:7])
+    assert np.array_equal(masks[14:], masks[:6])
 
 
-def test_a_piece_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
-    write_material(tmp_path, TINY, 1)
-    measured = measure("first opening", tmp_path)
-    assert float(measured.printed) > 0
+def test_an_item_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    setting = Setting(TINY, tmp_path)
+    assert setting.competition_folder.exists()
+    assert float(measure_alone(open_first, setting).printed) > 0
     assert list(tmp_path.glob("competition/.salt-cache/*/index.json"))
-    assert measure("first opening").printed == ""
+    assert measure_alone(open_first).printed == ""
 
 
 def test_memory_is_that_of_the_command_alone() -> None:
@@ -163,15 +135,13 @@ def test_exponent_of_times_between_two_powers() -> None:
 
 def test_table(report: dict[str, Any]) -> None:
     header, rule, first, *_, last = table_lines(report)
-    assert header == (
-        "| item | 1x, s | 4x, s | 16x, s | µs a tile | exponent | imports, MB "
-        "| 1x, MB | 4x, MB | 16x, MB | bytes a tile |"
+    assert re.sub(" +", " ", header) == (
+        "| item | 1x, s | 4x, s | 16x, s | exponent | imports, MB | 1x, MB | 4x, MB | 16x, MB |"
     )
-    assert rule == "|" + "---|" * 11
-    assert (
-        first == "| first opening | 0.001 | 0.004 | 0.016 | 1 | 1.00 | 90 | 95 | 100 | 105 | 666 |"
-    )
-    assert last.startswith("| inference | 100 | 400 | 1.6e+03 | 1e+05 | 1.00 |")
+    assert len({len(header), len(rule), len(first), len(last)}) == 1
+    cells = [cell.strip() for cell in first.split("|")[1:-1]]
+    assert cells == ["open-first", "0.001", "0.004", "0.016", "1.00", "90", "95", "100", "105"]
+    assert last.startswith("| inference  | 100 ")
 
 
 def test_picture_has_a_line_of_its_colour_for_every_item(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmarks.budget import table_lines
+from benchmarks.compare import table_lines
 from kaggle_salt.cli import app
 from kaggle_salt.config_file import load_config
 from kaggle_salt.presets import preset_names, preset_path, read_measured
@@ -100,7 +100,7 @@ def test_every_preset_named_exists() -> None:
 
 def test_the_table_of_presets_is_what_was_measured() -> None:
     missing = [line for line in table_lines(read_measured()) if line not in text()]
-    assert not missing  # python -m benchmarks.budget --table prints it
+    assert not missing  # python -m benchmarks.compare --table prints it
 
 
 def test_every_preset_is_explained() -> None:

@@ -1,0 +1,211 @@
+"""Training and inference, beside loops that do nothing but what they must."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from benchmarks.harness import (
+    LackingError,
+    Measurement,
+    Setting,
+    in_turn,
+    item,
+    require_equal,
+    seconds,
+)
+from kaggle_salt.cli.console import ConsoleListener
+from kaggle_salt.config import Config
+from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.averaging import reestimate_batch_norm
+from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.channels import settle_channels
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.inference import predict
+from kaggle_salt.learning.keeping import Keeper
+from kaggle_salt.learning.losses import make_loss
+from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.optim import Schedule, make_optimizer
+from kaggle_salt.learning.training import FoldTraining
+from kaggle_salt.presets import preset_path
+from kaggle_salt.runs import FoldFolder
+
+#: Ours and the peer's way to go through the same batches.
+Loops = tuple[Callable[[], object], Callable[[], object]]
+
+#: Stored probabilities, 0 to 255, of untrained networks may differ so much on average. Single
+#: ones differ by more: there is nothing yet that such a network is sure of.
+TOLERANCE = 4.0
+
+#: Enough to know how large activations are.
+FEW_TILES = 8
+
+
+@item("train", "ms", 0.97, peer="bare loop")
+def train(setting: Setting) -> Measurement:
+    """A training step of the preset at full size, in the loop of ``salt train``.
+
+    Ours is an epoch of it: loader, augmentation, framing, clipping, progress bar. The bare loop
+    takes framed batches from the device's memory and runs forward, loss, backward and step with
+    the same network, loss and optimiser.
+    """
+
+    def loops(steps: int) -> Loops:
+        rehearsal = Rehearsal(setting, steps)
+        return rehearsal.ours, rehearsal.bare
+
+    return _in_loops_of_fitting_length(setting, loops)
+
+
+@item("flip-tta", "ms", 0.97, peer="two bare forwards")
+def flip_tta(setting: Setting) -> Measurement:
+    """Predicting a batch, twice as large as in training, with flip TTA."""
+
+    def loops(steps: int) -> Loops:
+        stream = Stream(setting, steps)
+        return stream.predict, stream.two_forwards
+
+    return _in_loops_of_fitting_length(setting, loops)
+
+
+@item("bf16", "ms", 1.8, peer="float32")
+def bf16(setting: Setting) -> Measurement:
+    """Predicting such a batch in bf16."""
+    if not choose_compute(setting.device).bf16:
+        raise LackingError(
+            f"the {setting.device} here does not compute in bf16",
+            expected="a processor with AVX512-BF16 or AMX, or a GPU of 2020 or later",
+            next_step="another machine, or another --device",
+        )
+
+    def loops(steps: int) -> Loops:
+        in_bf16, in_float32 = (
+            Stream(setting, steps, f"training.precision={precision}")
+            for precision in ("bf16", "float32")
+        )
+        if steps == 1:  # the first, which is not timed
+            in_bf16.predict()
+            in_float32.predict()
+            difference = np.abs(in_bf16.out.astype(np.int16) - in_float32.out).mean()
+            require_equal(difference <= TOLERANCE, "probabilities", "float32")
+        return in_bf16.predict, in_float32.predict
+
+    return _in_loops_of_fitting_length(setting, loops)
+
+
+def _in_loops_of_fitting_length(setting: Setting, loops: Callable[[int], Loops]) -> Measurement:
+    """Compare two loops of so many steps that each takes about ``loop_seconds``."""
+    ours, _ = loops(1)
+    ours()  # the first call is slower
+    steps = max(2, int(setting.size.loop_seconds / seconds(ours)))
+    return in_turn(*loops(steps), setting.size.pairs, scales=(1000 / steps, 1000 / steps))
+
+
+def config_of(setting: Setting, *overrides: str) -> Config:
+    """The preset without pretrained weights, which take no time, with the setting's batches."""
+    batch = setting.size.batch
+    given = ["model.weights=none", f"training.batch_size={batch}", *overrides]
+    given.append(f"inference.batch_size={2 * batch}")
+    if setting.size.input_side is not None:
+        given.append(f"input.size={setting.size.input_side}")
+    return settle_channels(load_config(preset_path(setting.preset), given), coloured=False)
+
+
+class Rehearsal:
+    """The preset's first stage at full size, on so many steps' worth of tiles."""
+
+    def __init__(self, setting: Setting, steps: int) -> None:
+        config, tiles = config_of(setting), setting.competition
+        self.stage = next(stage for stage in config.stage if stage.shrink == 1)
+        rows = np.arange(steps * config.training.batch_size) % len(tiles.ids)
+        self.compute = choose_compute(
+            setting.device, config.training.precision, config.training.channels_last
+        )
+        self.network = build(config.model, config.input.channel_count)
+        self.watcher = ConsoleListener()
+        self.watcher.console = Console(file=io.StringIO(), force_terminal=True)
+        self.training = FoldTraining(
+            config,
+            self.network,
+            TrainingTiles(tiles.images, tiles.masks, rows, rows[:0]),
+            FoldFolder(setting.folder / "training", 0),
+            self.compute,
+            self.watcher,
+        )
+        self.framing = Framing(tiles.tile_shape, config.input)
+        self.loss = make_loss(self.stage.loss)
+        self.optimizer = make_optimizer(self.stage.optimizer, self.network)
+        self.schedule = Schedule(
+            self.stage.schedule, self.stage.optimizer.lr, self.stage.epochs, steps
+        )
+        self.keeper = Keeper(self.stage, self.training.folder, {})
+        device = self.compute.device
+        self.batches = [
+            (self.framing.prepare(images.to(device)), masks.to(device)[:, None])
+            for images, masks in self.training.loader
+        ]
+
+    def ours(self) -> None:
+        """An epoch of ``salt train``."""
+        loss = self.training._train_epoch(
+            self.stage, self.framing, self.loss, self.optimizer, self.schedule, self.keeper
+        )
+        row: dict[str, object] = {
+            "epoch": 1, "stage": self.stage.name, "train_loss": loss, "val_loss": 0.0,
+            "score": 0.0, "seconds": 1.0,
+        }  # fmt: skip
+        self.watcher.epoch_ends(row, 0)  # closes the bar, which else would go on drawing
+
+    def bare(self) -> None:
+        """The same batches, framed beforehand: forward, loss, backward and step."""
+        self.network.train()
+        for inputs, target in self.batches:
+            outputs = self.compute.outputs(self.network, inputs).map(self.framing.unframe)
+            loss = self.loss(outputs, target)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+
+
+class Stream:
+    """So many batches of tiles, and the preset's network to predict them with flip TTA."""
+
+    def __init__(self, setting: Setting, steps: int, *overrides: str) -> None:
+        config, tiles = config_of(setting, *overrides), setting.competition
+        self.config = config.inference
+        self.compute = choose_compute(
+            setting.device, config.training.precision, config.training.channels_last
+        )
+        torch.manual_seed(0)  # two streams have the same network
+        network = build(config.model, config.input.channel_count)
+        self.network = self.compute.place(network).eval()
+        self.tiles = tiles.images[np.arange(steps * self.config.batch_size) % len(tiles.ids)]
+        self.framing = Framing(tiles.tile_shape, config.input)
+        self.out = np.empty_like(self.tiles)
+        self.inputs = [
+            self.framing.prepare(torch.from_numpy(batch).to(self.compute.device))
+            for batch in np.split(self.tiles, steps)
+        ]
+        # an untrained network's activations grow from layer to layer unless they are normalised
+        in_float32 = replace(self.compute, bf16=False).forward
+        reestimate_batch_norm(self.network, [self.inputs[0][:FEW_TILES]], in_float32)
+
+    def predict(self) -> None:
+        """The way of ``salt ensemble``; fills :attr:`out`."""
+        predict(
+            [self.network], self.tiles, self.out,
+            framing=self.framing, compute=self.compute, config=self.config,
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def two_forwards(self) -> None:
+        """The network on the framed batches, twice, and nothing else."""
+        for batch in self.inputs:
+            self.compute.forward(self.network, batch)
+            self.compute.forward(self.network, batch)
