@@ -17,6 +17,7 @@ from kaggle_salt.cli.options import (
     Folds,
     Json,
     Runs,
+    run_names,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, print_table
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 @command("pseudo-label")
 def pseudo_label(
-    runs_: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs that teach.")],
+    runs_: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs that teach.", autocompletion=run_names),
+    ],
     low: Annotated[float, typer.Option(help="Pixels below this probability are sure.")] = 0.2,
     high: Annotated[float, typer.Option(help="Pixels above this probability are sure.")] = 0.8,
     confidence: Annotated[

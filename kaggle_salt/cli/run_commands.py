@@ -23,7 +23,9 @@ from kaggle_salt.cli.options import (
     Runs,
     Seed,
     Settings,
+    ensemble_names,
     overrides_of,
+    run_names,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, print_table
@@ -89,7 +91,9 @@ def train(
 def ensemble(
     runs_: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs; else the one trained last."),
+        typer.Argument(
+            metavar="[RUN]...", help="Runs; else the one trained last.", autocompletion=run_names
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble; else the runs'.")] = None,
     weights: Annotated[
@@ -180,7 +184,10 @@ def _parse_weights(text: str) -> Weights:
 
 @command("submit")
 def submit(
-    ensemble: Annotated[str | None, typer.Option(help="Ensemble; else the one made last.")] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option(help="Ensemble; else the one made last.", autocompletion=ensemble_names),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the CSV; else the ensemble's.")] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
