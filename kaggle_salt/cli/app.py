@@ -82,7 +82,6 @@ def command(
     name: str, group: typer.Typer = app
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Register a command of ``salt``, or of one of its groups."""
-
     return group.command(name, cls=SaltCommand)
 
 

@@ -15,6 +15,11 @@ def emit(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, default=str))
 
 
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval as the tables show it."""
+    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import DATA, FOLDS, Data, Device, Json, workspace_of
-from kaggle_salt.cli.output import emit, print_table
+from kaggle_salt.cli.output import emit, interval_text, print_table
+
+if TYPE_CHECKING:
+    from kaggle_salt.pipeline.demo import DemoReport
 
 
 @command("make-folds")
@@ -94,9 +97,19 @@ def demo(
     if as_json:
         emit(asdict(report))
         return
-    typer.echo(
-        f"score on {report.test_tiles} test tiles whose masks were held back: "
-        f"{report.test_score:.4f} (predicting nothing: {report.nothing_score:.4f}; "
-        f"promised out of fold: {report.promised:.4f})\n"
-        f"look at {report.picture}"
-    )
+    typer.echo("\n".join(_demo_lines(report)))
+
+
+def _demo_lines(report: DemoReport) -> list[str]:
+    """Promise and test side by side, and whether they agree as well as such few tiles can."""
+    difference = report.test_score - report.promised
+    agree = "they agree" if abs(difference) <= report.chance else "that is more than chance"
+    return [
+        f"promised out of fold: {report.promised:.4f} {interval_text(report.promised_interval)}, "
+        "each tile by the one network that did not train on it",
+        f"on {report.test_tiles} test tiles whose masks were held back: {report.test_score:.4f} "
+        f"{interval_text(report.test_interval)}, by the mean of both networks "
+        f"(predicting nothing: {report.nothing_score:.4f})",
+        f"difference {difference:+.4f}; other tiles alone make up to {report.chance:.4f}: {agree}",
+        f"look at {report.picture}",
+    ]

@@ -76,10 +76,11 @@ def check(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A TOML file, or the name of a preset.",
+            metavar="FILE",
+            help="A TOML file, or the name of a preset.",
             autocompletion=preset_names,
         ),
-    ],  # fmt: skip
+    ],
     tile: Annotated[int, typer.Option(min=1, help="Side of the tiles, in pixels.")] = 101,
     as_json: Json = False,
 ) -> None:

@@ -35,6 +35,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    because: str = "",
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train folds of a run, one after the other.
@@ -50,6 +51,7 @@ def train(
         device: See :func:`kaggle_salt.learning.device.choose_compute`.
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold.
+        because: Why this preset, where nobody named one; for the run's manifest.
         listener: Told how the work goes.
 
     Returns:
@@ -69,7 +71,7 @@ def train(
     if overwrite:
         for number in data.folds:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    _claim(run, config, data.hashes, compute)
+    _claim(run, config, data.hashes, compute, because)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
@@ -139,7 +141,9 @@ def _check_folders(
         )
 
 
-def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: Compute) -> None:
+def _claim(
+    run: RunFolder, config: Config, hashes: Mapping[str, str], compute: Compute, because: str
+) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
@@ -147,6 +151,7 @@ def _claim(run: RunFolder, config: Config, hashes: Mapping[str, str], compute: C
     manifest = {
         "run": run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({"chosen_because": because} if because else {}),
         "seed": config.training.seed,
         **hashes,
         "compute": str(compute),

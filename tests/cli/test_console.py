@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kaggle_salt.cli.console import ConsoleListener, check_lines, results_table
+from kaggle_salt.cli.console import ConsoleListener, check_lines
 from kaggle_salt.competition.check import CheckReport
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -84,13 +84,6 @@ def test_notes_and_warnings_are_shown_as_they_are() -> None:
     told.note("runs/[a]: written")
     told.warn("fold 2 is missing")
     assert out.getvalue() == "runs/[a]: written\nwarning: fold 2 is missing\n"
-
-
-def test_a_table_rounds_and_aligns() -> None:
-    out = io.StringIO()
-    Console(file=out, width=60).print(results_table(["fold", "score"], [["all", 0.75], ["1", 9]]))
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert lines == ["fold   score", "all   0.7500", "1          9"]
 
 
 def report(*, inconsistencies: tuple[str, ...]) -> CheckReport:

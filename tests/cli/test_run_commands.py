@@ -46,7 +46,9 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(
     with monkeypatch.context() as patch:
         interrupt_epoch(patch, 3)
         result = salt(*TRAIN, "--run", "half", code=130)
-    assert result.stderr.endswith("interrupted; a half-trained fold goes on with --resume\n")
+    assert result.stderr.endswith(
+        "interrupted; to go on: salt train --config tiny.toml --run half --device cpu --resume\n"
+    )
     assert result.stdout == ""
     assert run.fold(0).checkpoint.exists()
     assert len(run.fold(0).history.read_text(encoding="utf-8").splitlines()) == 3
