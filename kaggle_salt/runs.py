@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
@@ -199,6 +199,12 @@ class RunFolder:
         return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
 
 
+def train_anew(folder: Path) -> str:
+    """The command that trains the fold in ``runs/<run>/fold<k>`` anew, and touches no other."""
+    fold = folder.name.removeprefix("fold")
+    return salt_command("train", "--run", folder.parent.name, "--fold", fold, "--overwrite")
+
+
 def _number(path: Path) -> int:
     """The number in a file's name, for an order in which 10 comes after 9."""
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
@@ -216,6 +222,6 @@ def open_run(runs: Path, name: str) -> RunFolder:
         raise ConfigError(
             f"there is no run '{name}' in {runs}",
             expected="one of " + ", ".join(known) if known else "a run made by salt train",
-            next_step=f"salt train --run {name} --fold 0",
+            next_step=salt_command("train", "--run", name, "--fold", 0),
         )
     return run

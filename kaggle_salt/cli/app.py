@@ -46,13 +46,20 @@ class SaltGroup(TyperGroup):
     """The whole program: no call of it ends with a traceback that nobody asked for."""
 
     def main(
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
     ) -> Any:
         """Run the command line; ends with ``SystemExit``."""
         words = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
         try:
-            code = super().main(words or ["--help"], "salt", **extra)
+            code = super().main(
+                words or ["--help"], "salt", complete_var, False, windows_expand_args, **extra
+            )
         except typer.TyperException as error:
             code = failures.report(in_our_words(error, words), words)
         except SaltError as error:

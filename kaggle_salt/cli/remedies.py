@@ -32,8 +32,8 @@ AGAIN = {"resume", "overwrite"}
 #: The fold table, which make-folds writes, is its output.
 RENAMED = {("make-folds", "folds"): "out"}
 
-#: A word of a command: quoted parts, or anything but white space, commas and semicolons.
-_WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s,;'\"])+"
+#: A word of a command: quoted parts, or anything but white space; no comma or semicolon ends it.
+_WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s,;'\"]|[,;](?=\S))+"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ def _completed(found: re.Match[str], call: Call) -> str:
         option = known.get(target)
         if option is None or option in said or not _is_repeated(parameter, name, call):
             continue
+        if parameter in DESCRIPTION and {"--config", "--preset"} & said:
+            continue  # the remedy describes its run itself
         flag, *values = words
         added += [option if target != parameter else flag, *values]
     return f"salt {name}{rest}" + (f" {shlex.join(added)}" if added else "")

@@ -23,7 +23,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 KINDS: tuple[Kind, ...] = ("images", "masks")
 
 #: Next step for a file that came damaged.
-GET_ANEW = "fetch the file anew: salt download"
+GET_ANEW = "fetch the files anew: salt download --data data-anew, then --data data-anew"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from kaggle_salt.competition.archive import read_table, shortlist
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.predictions import blocks
 from kaggle_salt.runs import atomic_path
 
@@ -23,8 +24,6 @@ MAX_STRATA = 10
 
 #: Decimals of a coverage, in memory and on disk alike: one pixel shows in tiles up to 7,000².
 COVERAGE_DECIMALS = 8
-
-_MAKE_FOLDS = "salt make-folds"
 
 
 def make_folds(
@@ -86,7 +85,7 @@ def _refuse_impossible_split(
             raise ConfigError(
                 f"{len(set(units))} {name} cannot fill {n_folds} folds",
                 expected=f"as many {name} as folds, or more",
-                next_step=f"{_MAKE_FOLDS} with a smaller --n-folds",
+                next_step=_fewer_folds(len(set(units))),
             )
 
 
@@ -144,7 +143,7 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
             was made from other masks.
     """
-    table = read_table(path, COLUMNS, next_step=_MAKE_FOLDS)
+    table = read_table(path, COLUMNS, next_step=_another_table(path))
     table["coverage"] = _numbers(table, "coverage", path)
     for column in ("stratum", "fold"):
         numbers = _numbers(table, column, path)
@@ -154,7 +153,8 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         table[column] = numbers.astype(np.int64)
     _refuse_other_tiles(table, ids, masks, path)
     if table["fold"].nunique() < 2:
-        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=_MAKE_FOLDS)
+        then = _another_table(path)
+        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=then)
     return table.sort_values("id", ignore_index=True)
 
 
@@ -172,8 +172,23 @@ def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Pa
     return DataError(
         f"{path} gives tile {row['id']} the {column} '{row[column]}'",
         expected=kind,
-        next_step=_MAKE_FOLDS,
+        next_step=_another_table(path),
     )
+
+
+def _fewer_folds(most: int) -> str:
+    if most < 2:
+        return "more tiles, or other groups"
+    return f"a smaller --n-folds: {salt_command('make-folds', '--n-folds', min(most, 5))}"
+
+
+def _another_table(path: Path) -> str:
+    """How to get a table that will do; one that is there, and may suit other data, stays."""
+    if not path.exists():
+        return salt_command("make-folds")
+    second = path.with_name(f"{path.stem}-2{path.suffix}")
+    make = salt_command("make-folds", "--out", second)
+    return f"restore it, or make a second table: {make}, then --folds {shlex.quote(str(second))}"
 
 
 def _refuse_other_tiles(
@@ -196,7 +211,7 @@ def _refuse_other_tiles(
         raise DataError(
             "\n".join(faults),
             expected="a fold table made from the competition's tiles as they are now",
-            next_step=_MAKE_FOLDS,
+            next_step=_another_table(path),
         )
 
 
@@ -271,14 +286,14 @@ def fold_rows(
         raise ConfigError(
             f"there is no fold {fold}",
             expected="one of " + ", ".join(map(str, known)),
-            next_step=f"--fold {known[0]}, or {_MAKE_FOLDS} with a larger --n-folds",
+            next_step=f"--fold {known[0]}",
         )
     fold_of = dict(zip(table["id"], table["fold"], strict=True))
     if homeless := [tile for tile in ids if tile not in fold_of]:
         raise DataError(
             f"{len(homeless)} tiles are in no fold: {shortlist(homeless)}",
             expected="every tile in the fold table",
-            next_step=_MAKE_FOLDS,
+            next_step="make the table anew, of these tiles",
         )
     folds = np.array([fold_of[tile] for tile in ids])
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
-from kaggle_salt.runs import atomic_path
+from kaggle_salt.runs import atomic_path, train_anew
 
 
 @dataclass
@@ -105,5 +105,5 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
         raise TrainingError(
             f"the checkpoint {path} cannot be read: {reason(error)}",
             expected="a checkpoint written by salt train",
-            next_step="train the fold anew with --overwrite",
+            next_step=f"train the fold anew: {train_anew(path.parent)}",
         ) from error

@@ -24,7 +24,7 @@ from kaggle_salt.learning.keeping import save_weights
 from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
-from kaggle_salt.runs import FoldFolder, files_hash, read_json, write_json
+from kaggle_salt.runs import FoldFolder, files_hash, read_json, train_anew, write_json
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
         raise DataError(
             f"{folder.summary} is not a fold's summary: {error}",
             expected="the file that salt train wrote",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {train_anew(folder.path)}",
         ) from error
 
 
@@ -155,7 +155,7 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
         raise TrainingError(
             f"{files[0]} is gone or has changed since the fold was trained",
             expected="the weights whose hash stands in fold.json",
-            next_step=f"train the fold anew: salt train --fold {folder.fold} --overwrite",
+            next_step=f"train the fold anew: {train_anew(folder.path)}",
         )
     return _read_networks(config, folder, compute)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config, StageConfig
-from kaggle_salt.errors import TrainingError
+from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
@@ -180,9 +180,17 @@ class FoldTraining:
         raise TrainingError(
             f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"--overwrite --set {key}.lr={stage.optimizer.lr / 4:g} "
-            f"--set {key}.clip=1.0, or --set training.precision=float32",
+            next_step=f"a run with a lower rate: {self._slower_run(key, stage.optimizer.lr / 4)}, "
+            "or one with --set training.precision=float32",
         )
+
+    def _slower_run(self, key: str, lr: float) -> str:
+        """The command for a new run of the same; the run that failed keeps its other folds."""
+        run = self.folder.path.parent
+        return salt_command(
+            "train", "--config", run / "config.toml", "--run", f"{run.name}-slower",
+            "--fold", self.folder.fold, "--set", f"{key}.lr={lr:g}", "--set", f"{key}.clip=1.0",
+        )  # fmt: skip
 
     def _end_epoch(
         self,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_config
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.pipeline.training_data import TrainingData
@@ -21,6 +21,7 @@ from kaggle_salt.runs import (
     RunFolder,
     package_versions,
     read_json,
+    train_anew,
     write_json,
     write_text,
 )
@@ -134,10 +135,13 @@ def _check_folders(
         _refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
+        some = ",".join(map(str, data.folds))
+        asked = salt_command("train", "--run", run.name, "--fold", some)
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step="--resume to go on with it, or --overwrite to start anew",
+            next_step=f"go on with it: {asked} --resume, or start it anew: "
+            + train_anew(run.fold(halves[0]).path),
         )
 
 

@@ -54,7 +54,8 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(
     assert len(run.fold(0).history.read_text(encoding="utf-8").splitlines()) == 3
     before = files_under(trained)
     refused(2, *TRAIN, "--run", "half", found="fold 0 of run half is half trained",
-            expected="a decision", then="--resume to go on .* --overwrite")  # fmt: skip
+            expected="a decision", then="go on with it: salt train --run half --fold 0 --resume --config tiny.toml "
+            "--device cpu, or start it anew: salt train --run half --fold 0 --overwrite --conf")  # fmt: skip
     refused(2, *TRAIN, "--run", "half", "--resume", "--set", "stage.bce.epochs=9",
             found=r"another configuration \(stage.bce.epochs: 4 -> 9\)",
             expected="one configuration", then="--run NEW_NAME")  # fmt: skip
@@ -121,7 +122,7 @@ def test_a_loss_that_is_no_number_ends_with_1(trained: Path) -> None:
     before = files_under(trained / "runs/tiny")
     steep = ("--set", "stage.bce.optimizer.lr=1e38")
     refused(1, *TRAIN, "--run", "steep", *steep, found="training loss of stage 'bce' is (nan|inf)",
-            expected="a finite loss", then=r"--overwrite .*optimizer.lr=2.5e\+37")  # fmt: skip
+            expected="a finite loss", then=r"--run steep-slower .*optimizer.lr=2.5e\+37")  # fmt: skip
     assert files_under(trained / "runs/tiny") == before
     assert RunFolder(trained / "runs/steep").claimed_folds() == []
     [summary] = json.loads(salt(*TRAIN, "--run", "steep", "--json").stdout)
@@ -208,7 +209,12 @@ def test_ensemble_prints_one_json_document(trained: Path) -> None:
         (["tiny", "other", "--weights", "1"], "weights 1 for 2", "one positive", "--weights"),
         (["tiny", "--weights", "-1"], "weights -1", "one positive", "--weights"),
         (["tiny", "--weights", "heavy"], "--weights heavy", "one number a run", "--weights"),
-        (["tiny", "--weights", "search"], "1 member to", "two or more", "RUN RUN --weights search"),
+        (
+            ["tiny", "--weights", "search"],
+            "1 member to",
+            "two or more",
+            "tiny RUN --weights search",
+        ),
         (["tiny", "--how", "vot"], "unknown average 'vot'", "did you mean 'vote'", "--how mean"),
         (["tiny", "--require-all"], "run tiny lacks fold 2", "every fold", "--fold 2 --resume"),
         (["tiny", "--name", "../x"], "cannot be called '../x'", "plain name", "another name"),
