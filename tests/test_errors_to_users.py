@@ -256,7 +256,8 @@ def test_submission_ids_that_differ(trained: Path) -> None:
     before = files_under(trained)
     refused(3, "submit", "--data", other.path, "--name", "second",
             found=r"(?s)2 tiles \(test000, test001\) without a prediction; 8 tiles .* predicted",
-            expected="a prediction for each of its ids", then="make the ensemble again")  # fmt: skip
+            expected="a prediction for each of its ids",
+            then="make the ensemble again")  # fmt: skip
     assert files_under(trained) == before
 
 

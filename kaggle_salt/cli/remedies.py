@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import typer
 
 #: Options that mean the same wherever they are: where things lie, and where to compute.
 PLACES = {"data", "runs", "folds", "device"}
 
-#: What describes a run. A round of several has its own, which its folder holds.
+#: What describes a run: said again for that run alone, for another it would be wrong.
 DESCRIPTION = {"preset", "config", "set_", "seed", "pseudo"}
 
 #: Options of a call that a remedy in the same command must not repeat: they say what was wrong,
@@ -49,6 +50,15 @@ class Call:
     command: str
     words: Mapping[str, list[str]] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str | None:
+        """The run that is meant, as far as the command line says; rounds are runs of their own."""
+        for name in ("run", "preset", "config"):
+            if name in self.words and "rounds" not in self.words:
+                given = self.words[name][-1]
+                return Path(given).stem if name == "config" else given
+        return None
 
 
 _present: ContextVar[Call | None] = ContextVar("present_call", default=None)
@@ -94,14 +104,15 @@ def _completed(found: re.Match[str], call: Call) -> str:
     name, rest = found["name"], found["rest"]
     known = call.options[name]
     said = {word.partition("=")[0] for word in rest.split() if word.startswith("-")}
+    same_run = _run_named_in(rest) == call.run and not {"--config", "--preset"} & said
     added: list[str] = []
     for parameter, words in call.words.items():
         target = RENAMED.get((name, parameter), parameter)
         option = known.get(target)
         if option is None or option in said or not _is_repeated(parameter, name, call):
             continue
-        if parameter in DESCRIPTION and {"--config", "--preset"} & said:
-            continue  # the remedy describes its run itself
+        if parameter in DESCRIPTION and not same_run:
+            continue
         flag, *values = words
         added += [option if target != parameter else flag, *values]
     return f"salt {name}{rest}" + (f" {shlex.join(added)}" if added else "")
@@ -111,9 +122,12 @@ def _is_repeated(parameter: str, name: str, call: Call) -> bool:
     """Whether a remedy is to say again what the present call was given for a parameter."""
     if parameter in PLACES:
         return True
-    if name != call.command or parameter in NEVER_REPEATED:
-        return False
-    return parameter not in DESCRIPTION or "rounds" not in call.words
+    return name == call.command and parameter not in NEVER_REPEATED
+
+
+def _run_named_in(rest: str) -> str | None:
+    found = re.search(rf"--run[ =]({_WORD})", rest)
+    return shlex.split(found[1])[0] if found else None
 
 
 def _read_call(context: typer.Context) -> Call:

@@ -54,8 +54,10 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(
     assert len(run.fold(0).history.read_text(encoding="utf-8").splitlines()) == 3
     before = files_under(trained)
     refused(2, *TRAIN, "--run", "half", found="fold 0 of run half is half trained",
-            expected="a decision", then="go on with it: salt train --run half --fold 0 --resume --config tiny.toml "
-            "--device cpu, or start it anew: salt train --run half --fold 0 --overwrite --conf")  # fmt: skip
+            expected="a decision",
+            then="go on with it: salt train --run half --fold 0 --resume --config tiny.toml "
+            "--device cpu, or start it anew: salt train --run half --fold 0 --overwrite --conf",
+            )  # fmt: skip
     refused(2, *TRAIN, "--run", "half", "--resume", "--set", "stage.bce.epochs=9",
             found=r"another configuration \(stage.bce.epochs: 4 -> 9\)",
             expected="one configuration", then="--run NEW_NAME")  # fmt: skip
@@ -122,7 +124,8 @@ def test_a_loss_that_is_no_number_ends_with_1(trained: Path) -> None:
     before = files_under(trained / "runs/tiny")
     steep = ("--set", "stage.bce.optimizer.lr=1e38")
     refused(1, *TRAIN, "--run", "steep", *steep, found="training loss of stage 'bce' is (nan|inf)",
-            expected="a finite loss", then=r"--run steep-slower .*optimizer.lr=2.5e\+37")  # fmt: skip
+            expected="a finite loss",
+            then=r"--run steep-slower .*optimizer.lr=2.5e\+37")  # fmt: skip
     assert files_under(trained / "runs/tiny") == before
     assert RunFolder(trained / "runs/steep").claimed_folds() == []
     [summary] = json.loads(salt(*TRAIN, "--run", "steep", "--json").stdout)
