@@ -16,7 +16,7 @@ import pytest
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.config import StageConfig
-from kaggle_salt.errors import SaltError
+from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pseudo_labels import manifest_path
 from kaggle_salt.runs import file_hash
@@ -427,3 +427,17 @@ def test_what_the_environment_says_is_not_said_again(
     monkeypatch.setenv("SALT_RUNS", "runs")
     told = Salt(("ensemble", "other")).stderr
     assert told.endswith("salt train --run other --fold 1 --overwrite\n")
+
+
+def test_a_remedy_of_the_demo_leaves_the_runs_outside_alone(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("a", next_step=salt_command("train", "--run", "tiny", "--overwrite"))
+
+    monkeypatch.setattr("kaggle_salt.pipeline.demo.run_demo", fail)
+    told = Salt(("demo", "my demo")).stderr
+    assert told.endswith(
+        "next: salt train --run tiny --overwrite --data 'my demo/data' --runs 'my demo/runs' "
+        "--folds 'my demo/folds/folds.csv'\n"
+    )

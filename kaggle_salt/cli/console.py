@@ -34,7 +34,8 @@ class ConsoleListener(Listener):
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self.console.print(Text(complete(text)))
+        shown = text if text.startswith("$ ") else complete(text)  # $: what is being done
+        self.console.print(Text(shown))
 
     def warn(self, text: str) -> None:
         self.console.print(Text("warning: " + complete(text), style="yellow"))

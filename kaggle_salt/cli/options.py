@@ -53,7 +53,7 @@ RunName = Annotated[
     typer.Option(help="Name of the run; else the preset's.", autocompletion=run_names),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE, as in stage.bce.epochs=3.")
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, as in input.size=96.")
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]

@@ -24,7 +24,9 @@ def make_folds(
     group_by: Annotated[
         Path | None, typer.Option(help="CSV id,group: a group is never split across folds.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a table that differs.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a table that differs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Split the training tiles into folds, stratified by salt coverage.

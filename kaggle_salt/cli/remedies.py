@@ -17,6 +17,8 @@ from pathlib import Path
 
 import typer
 
+from kaggle_salt.cli.options import DATA, FOLDS, RUNS
+
 #: Options that mean the same wherever they are: where things lie, and where to compute.
 PLACES = {"data", "runs", "folds", "device"}
 
@@ -145,7 +147,16 @@ def _read_call(context: typer.Context) -> Call:
         else:
             words[name] = [flag, str(value)]
     commands = dict(_commands(context.find_root().command))
-    return Call(context.command_path.partition(" ")[2], words, commands)
+    name = context.command_path.partition(" ")[2]
+    if name == "demo":
+        words |= _places_of_demo(Path(context.params["folder"]))
+    return Call(name, words, commands)
+
+
+def _places_of_demo(folder: Path) -> dict[str, list[str]]:
+    """The demo's data and runs are its own: a remedy without them would be for those outside."""
+    places = {"data": folder / DATA, "runs": folder / RUNS, "folds": folder / FOLDS}
+    return {name: [f"--{name}", str(path)] for name, path in places.items()}
 
 
 def _commands(group: object, prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:

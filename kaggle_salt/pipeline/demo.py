@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,7 @@ def run_demo(
             workspace.data, n_train=n_train, n_test=n_test,
             progress=listener.progress("drawing tiles"),
         )  # fmt: skip
+    listener.note(f"$ cd {shlex.quote(str(folder))}")
     listener.note("$ salt make-folds --n-folds 4")
     make_fold_table(workspace, n_folds=4, listener=listener)
     listener.note("$ salt train --preset quick --fold 0,1")

@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from kaggle_salt.cli import app
 from kaggle_salt.cli.tables import results_table
 from tests.tiny import salt
 
@@ -58,6 +59,13 @@ def test_a_name_is_folded_before_it_is_cut() -> None:
     told = lines_of(20, least=("parameters", "made for", "score"))
     first = [re.match(r"\S*", line) for line in told[1:]]
     assert "".join(word[0] for word in first if word).startswith("resnet34-resize")
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_no_help_is_cut(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", int(columns))
+    for info in app.registered_commands:
+        assert "…" not in salt(info.name, "--help").stdout
 
 
 @pytest.mark.parametrize("columns", [60, 80])

@@ -211,7 +211,7 @@ def test_bad_table_is_refused(tmp_path: Path, old: str, new: str, message: str) 
 def test_missing_table_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"folds\.csv cannot be read[\s\S]*next: restore it, or .*: salt make-folds --out ",
+        match=r"folds\.csv cannot be read[\s\S]*next: salt make-folds",
     ):
         read_folds(tmp_path / "folds.csv", IDS, masks_of(AREAS))
 

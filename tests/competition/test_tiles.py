@@ -203,7 +203,7 @@ BAD_INPUTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "truncated zip": (
         lambda d: truncate(pack(d, "train"), 0.9),
-        r"train\.zip is truncated or not a zip[\s\S]*next: fetch the file anew: salt download",
+        r"train\.zip is truncated or not a zip[\s\S]*next: fetch the files anew: salt download",
     ),
     "truncated test zip": (
         lambda d: truncate(pack(d, "test"), 0.9),
