@@ -67,7 +67,8 @@ def check(data: Data = DATA, as_json: Json = False) -> None:
 def download(
     data: Data = DATA,
     competition: Annotated[
-        str, typer.Option(help="The competition's name on Kaggle.")
+        str,
+        typer.Option(help="Its name on Kaggle; else the salt challenge's.", show_default=False),
     ] = "tgs-salt-identification-challenge",
 ) -> None:
     """Fetch the competition's files through the kaggle client, or say how to do it by hand.
