@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -54,6 +55,15 @@ class NetworkError(SaltError):
     """Something that had to come over the network, or the credentials for it, is missing."""
 
     exit_code = 4
+
+
+def salt_command(*words: object) -> str:
+    """A ``salt`` command for an error's next step, quoted so that it can be pasted.
+
+    It names the run, the fold and the file that it is to change: what it leaves out is another's.
+    Where the data lie and on which device to compute, the command line adds itself.
+    """
+    return shlex.join(["salt", *map(str, words)])
 
 
 def reason(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError
 from kaggle_salt.files import read_json, vouched, vouched_for
+from kaggle_salt.runs import train_anew
 
 #: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
 #: microseconds.
@@ -165,8 +166,15 @@ def load(stem: Path, *, memory_map: bool = True) -> Predictions:
         raise DataError(
             f"{path} cannot be read: {reason}",
             expected="predictions written by salt train or salt ensemble",
-            next_step="delete both files of that name and run the command again",
+            next_step=_anew(stem),
         ) from error
+
+
+def _anew(stem: Path) -> str:
+    """How damaged predictions are made again: out of fold with their fold, the others alone."""
+    if stem.name == "oof" and stem.parent.name.startswith("fold"):
+        return f"train the fold anew: {train_anew(stem.parent)}"
+    return "delete both files of that name and run the command again"
 
 
 def blocks(

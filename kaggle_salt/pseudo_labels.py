@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kaggle_salt.errors import ConfigError, DataError, reason
+from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
 from kaggle_salt.files import bytes_hash, vouched
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
@@ -98,10 +98,18 @@ class MadeOf(_Part):
     test_hash: str
 
     @property
-    def command(self) -> str:
-        """The command that makes such labels."""
-        runs = dict.fromkeys(one.run for networks in self.networks.values() for one in networks)
-        return f"salt pseudo-label {' '.join(runs)}" + " --teachers all" * (self.teachers == "all")
+    def runs(self) -> list[str]:
+        """The runs that teach, each once."""
+        networks = (one for some in self.networks.values() for one in some)
+        return list(dict.fromkeys(one.run for one in networks))
+
+    def command(self, path: Path) -> str:
+        """The command that makes such labels anew, in the same file and with the same settings."""
+        usual, words = Confidence(), ["--teachers", "all"] if self.teachers == "all" else []
+        for name, value in asdict(self.settings).items():
+            if value != getattr(usual, name):
+                words += [f"--{name}", f"{value:g}"]
+        return salt_command("pseudo-label", *self.runs, *words, "--out", path, "--overwrite")
 
 
 class Manifest(_Part):
@@ -209,7 +217,8 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
         raise DataError(
             f"{path} has no labels for fold {fold}",
             expected=f"labels from networks that hold out fold {fold}",
-            next_step=f"train fold {fold} of the teachers, then {made_of.command} --overwrite",
+            next_step=f"train fold {fold} of the teachers, then label anew: "
+            + "; ".join([*_train(made_of.runs, fold), made_of.command(path)]),
         )
     if made_of.teachers == "fold":
         _refuse_leak(path, fold, made_of, networks)
@@ -247,7 +256,7 @@ def _refuse_other_data(path: Path, made_of: MadeOf, folds_hash: str, test_hash: 
             raise DataError(
                 f"{path} was made with another {name} than the present one",
                 expected=f"the {name} whose hash stands in its manifest",
-                next_step=f"restore it, or make labels anew: {made_of.command} --overwrite",
+                next_step=f"restore it, or make labels anew: {made_of.command(path)}",
             )
 
 
@@ -258,13 +267,23 @@ def _refuse_leak(path: Path, fold: int, made_of: MadeOf, networks: Sequence[Netw
                 f"labels for fold {fold} in {path} come from fold {network.fold} of run "
                 f"{network.run}, which was trained on fold {fold}'s validation tiles",
                 expected=f"networks that hold out fold {fold}",
-                next_step=f"make labels anew: {made_of.command} --overwrite",
+                next_step=f"make labels anew: {made_of.command(path)}",
             )
+
+
+def _train(runs: Sequence[str], fold: int) -> list[str]:
+    return [salt_command("train", "--run", run, "--fold", fold, "--resume") for run in runs]
+
+
+def label_anew(path: Path) -> str:
+    """How the labels at ``path`` are replaced where it is not known which runs made them."""
+    command = salt_command("pseudo-label", "RUN", "--out", path, "--overwrite")
+    return f"{command}, or another --pseudo FILE"
 
 
 def _unusable(path: Path, found: str) -> DataError:
     return DataError(
         found,
         expected=f"{path.name} and {manifest_path(path).name} as salt pseudo-label wrote them",
-        next_step="salt pseudo-label RUN --overwrite, or another --pseudo FILE",
+        next_step=label_anew(path),
     )

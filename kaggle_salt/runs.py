@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.errors import ConfigError, DataError, nearest
+from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
 
 #: What the manifest of a run of imported predictions says of its kind.
@@ -81,11 +81,6 @@ class FoldFolder:
     def run(self) -> str:
         """Name of the run that the fold belongs to."""
         return self.path.parent.name
-
-    @property
-    def train_anew(self) -> str:
-        """The command that throws this fold away, and nothing else, and trains it again."""
-        return f"salt train --run {self.run} --fold {self.fold} --overwrite"
 
     @property
     def learning_curve(self) -> Path:
@@ -173,6 +168,12 @@ class RunFolder:
         return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
 
 
+def train_anew(folder: Path) -> str:
+    """The command that trains the fold in ``runs/<run>/fold<k>`` anew, and touches no other."""
+    fold = folder.name.removeprefix("fold")
+    return salt_command("train", "--run", folder.parent.name, "--fold", fold, "--overwrite")
+
+
 def _number(path: Path) -> int:
     """The number in a file's name, for an order in which 10 comes after 9."""
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
@@ -196,6 +197,6 @@ def open_run(runs: Path, name: str) -> RunFolder:
         raise ConfigError(
             f"there is no run '{name}' in {runs}",
             expected=nearest(name, known) if known else "a run made by salt train",
-            next_step=f"salt train --run {name} --fold 0",
+            next_step=salt_command("train", "--run", name, "--fold", 0),
         )
     return run

@@ -256,7 +256,8 @@ def test_submission_ids_that_differ(trained: Path) -> None:
     before = files_under(trained)
     refused(3, "submit", "--data", other.path, "--name", "second",
             found=r"(?s)2 tiles \(test000, test001\) without a prediction; 8 tiles .* predicted",
-            expected="a prediction for each of its ids", then="salt ensemble")  # fmt: skip
+            expected="a prediction for each of its ids",
+            then="make the ensemble again")  # fmt: skip
     assert files_under(trained) == before
 
 
@@ -264,7 +265,7 @@ def test_stored_predictions_that_are_damaged(trained: Path) -> None:
     halve(Path("runs/tiny/fold0/oof.npy"))
     before = files_under(trained)
     refused(3, "ensemble", "tiny", found="oof.npy cannot be read", expected="predictions",
-            then="run the command again")  # fmt: skip
+            then="salt train --run tiny --fold 0 --overwrite$")  # fmt: skip
     assert files_under(trained) == before
 
 

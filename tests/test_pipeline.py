@@ -176,7 +176,7 @@ def test_missing_folds_are_a_warning_that_require_all_makes_an_error(
     finished: Finished, copy: Path
 ) -> None:
     command = "salt train --run tiny --fold 2 --resume"
-    warning = f"warning: run tiny lacks fold 2: left out. To train the rest: {command}"
+    warning = f"warning: run tiny lacks fold 2: left out. To train the rest: {command} --device cpu"
     assert warning in finished.told["ensemble"].stderr.splitlines()
     before = files_under(copy)
     refused(2, "ensemble", "--require-all", found="run tiny lacks fold 2",

@@ -28,7 +28,9 @@ from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.optim import make_optimizer
 from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.presets import (
-    DEFAULT_PRESET,
+    CPU_PRESET,
+    FOLD_MINUTES,
+    GPU_PRESET,
     Measured,
     list_presets,
     preset_names,
@@ -76,7 +78,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_there_are_thirteen_presets() -> None:
     assert len(PRESETS) == 13
     assert PRESETS == sorted(PRESETS)
-    assert DEFAULT_PRESET in PRESETS
+    assert {GPU_PRESET, CPU_PRESET} <= set(PRESETS)
 
 
 def test_presets_are_found_by_name() -> None:
@@ -87,12 +89,17 @@ def test_presets_are_found_by_name() -> None:
         preset_path("")
 
 
+def test_the_minutes_of_a_fold_are_those_of_the_presets_own_comment() -> None:
+    for preset, minutes in FOLD_MINUTES.items():
+        told = " ".join(line.lstrip("# ") for line in comment_of(preset))
+        assert f"in {minutes} minutes on two idle cores" in told
+
+
 @every_preset
 def test_it_opens_with_its_command(preset: str) -> None:
-    choice = "" if preset == DEFAULT_PRESET else f" --preset {preset}"
     labels = " --pseudo FILE" if any(s.tiles == "pseudo" for s in load(preset).stage) else ""
     first, second, *rest = comment_of(preset)
-    assert first == f"# salt train{choice}{labels} --fold 0"
+    assert first == f"# salt train --preset {preset}{labels} --fold 0"
     assert second == "#"
     assert any("measured" in line or re.search(r"\.\d{4}", line) for line in rest)
 

@@ -260,8 +260,12 @@ def test_present_folds_and_tiles_must_be_those_of_the_labels(csv: Path) -> None:
 
 
 def test_the_command_is_the_one_that_made_them() -> None:
-    assert made_of().command == "salt pseudo-label tiny other"
-    assert made_of("all").command == "salt pseudo-label tiny other --teachers all"
+    path = Path("my labels.csv")
+    end = "--out 'my labels.csv' --overwrite"
+    assert made_of().command(path) == f"salt pseudo-label tiny other {end}"
+    assert made_of("all").command(path) == f"salt pseudo-label tiny other --teachers all {end}"
+    strict = made_of().model_copy(update={"settings": Confidence(confidence=0.95, limit=9)})
+    assert "other --confidence 0.95 --limit 9 --out" in strict.command(path)
 
 
 @pytest.mark.parametrize(

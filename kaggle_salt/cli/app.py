@@ -1,26 +1,81 @@
-"""The Typer application, its errors and exit codes."""
+"""The Typer application: how commands are registered, and how every call of it ends."""
 
 from __future__ import annotations
 
-import functools
-import traceback
-from collections.abc import Callable
-from typing import Annotated, ParamSpec
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
+from kaggle_salt.cli import failures
 from kaggle_salt.cli.options import Debug
+from kaggle_salt.cli.remedies import complete, present_call, to_go_on
+from kaggle_salt.cli.usage import in_our_words
 from kaggle_salt.errors import SaltError
 
 P = ParamSpec("P")
 
+#: Of the program and all its commands.
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class SaltCommand(TyperCommand):
+    """A command whose errors name remedies that can be pasted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the function; what it raises is told while the call is known."""
+        with present_call(ctx):
+            try:
+                return super().invoke(ctx)
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):  # the reader of stdout has seen enough
+                    raise
+                raise failures.file_trouble(error) from error
+            except SaltError as error:
+                error.next_step = complete(error.next_step)
+                raise
+            except KeyboardInterrupt:
+                failures.close_bar()
+                typer.echo("interrupted" + to_go_on(), err=True)
+                raise typer.Exit(130) from None
+
+
+class SaltGroup(TyperGroup):
+    """The whole program: no call of it ends with a traceback that nobody asked for."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; ends with ``SystemExit``."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(
+                words or ["--help"], "salt", complete_var, False, windows_expand_args, **extra
+            )
+        except typer.TyperException as error:
+            code = failures.report(in_our_words(error, words), words)
+        except SaltError as error:
+            code = failures.report(error, words, debug=_State.debug)
+        except Exception as error:
+            code = failures.report(failures.unforeseen(error, words), words, debug=_State.debug)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 app = typer.Typer(
     name="salt",
+    cls=SaltGroup,
     help="From Kaggle's salt tiles to a checked submission.\n\n"
     "In a folder that holds data/:  salt make-folds;  salt train --fold 0;  "
     "salt ensemble && salt submit.  No data yet?  salt download, or salt demo.",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -33,63 +88,8 @@ class _State:
 def command(
     name: str, group: typer.Typer = app
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command of ``salt``, or of one of its groups, with :func:`guarded`."""
-
-    def register(function: Callable[P, None]) -> Callable[P, None]:
-        return group.command(name)(guarded(name, function))
-
-    return register
-
-
-def guarded(name: str, function: Callable[P, None]) -> Callable[P, None]:
-    """A command whose errors end in plain words and the right exit code."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except SaltError as error:
-            raise typer.Exit(_report(error)) from None
-        except BrokenPipeError:  # the reader of stdout has seen enough
-            raise
-        except OSError as error:
-            raise typer.Exit(_report(_file_trouble(error))) from None
-        except KeyboardInterrupt:
-            again = "; a half-trained fold goes on with --resume" if name == "train" else ""
-            _close_bar()
-            typer.echo(f"interrupted{again}", err=True)
-            raise typer.Exit(130) from None
-
-    return run
-
-
-def _report(error: SaltError) -> int:
-    """Show an error on stderr, with --debug as a traceback; give the exit code."""
-    from kaggle_salt.cli.console import ConsoleListener
-
-    _close_bar()
-    if _State.debug:
-        traceback.print_exception(error)
-    else:
-        ConsoleListener().error(error)
-    return error.exit_code
-
-
-def _file_trouble(error: OSError) -> SaltError:
-    """A full disk, a missing permission: what the system says of it."""
-    wrapped = SaltError(
-        f"{type(error).__name__}: {error}",
-        expected="files and folders that can be read and written, and room on the disk",
-        next_step="mend that and run the same command again; salt --debug shows where it happened",
-    )
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _close_bar() -> None:
-    from kaggle_salt.cli.console import ConsoleListener
-
-    ConsoleListener.close_bar()
+    """Register a command of ``salt``, or of one of its groups."""
+    return group.command(name, cls=SaltCommand)
 
 
 def _version(show: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.console import Console
@@ -15,9 +14,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import SaltError
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.pipeline.workspace import Progress as Callback
@@ -34,10 +33,11 @@ class ConsoleListener(Listener):
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self.console.print(Text(text))
+        shown = text if text.startswith("$ ") else complete(text)  # $: what is being done
+        self.console.print(Text(shown))
 
     def warn(self, text: str) -> None:
-        self.console.print(Text("warning: " + text, style="yellow"))
+        self.console.print(Text("warning: " + complete(text), style="yellow"))
 
     def progress(self, title: str) -> Callback:
         started = time.monotonic()
@@ -105,19 +105,6 @@ class ConsoleListener(Listener):
             self.console.print(Text("expected: " + error.expected))
         if error.next_step:
             self.console.print(Text("next: " + error.next_step))
-
-
-def results_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], texts: Sequence[str] = ()
-) -> Table:
-    """A plain table; every column but the first and the ``texts`` is right-aligned."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        left = column in (columns[0], *texts)
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
-    return table
 
 
 def _duration(seconds: float) -> str:

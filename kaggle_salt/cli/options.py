@@ -11,17 +11,49 @@ import typer
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.workspace import Workspace
 
+#: Folders under ``runs`` that are no runs' own.
+ENSEMBLES = "ensemble"
+
+
+def preset_names(incomplete: str) -> list[str]:
+    """Presets whose names begin so, for the shell."""
+    from kaggle_salt.presets import preset_names as names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def run_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs whose names begin so, for the shell; those named already are left out."""
+    runs = Path(context.params.get("runs") or RUNS)
+    named = context.params.get("runs_") or ()
+    found = sorted(path.parent.name for path in runs.glob("*/config.toml"))
+    return [name for name in found if name.startswith(incomplete) and name not in named]
+
+
+def ensemble_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Ensembles whose names begin so, for the shell."""
+    runs = Path(context.params.get("runs") or RUNS)
+    found = sorted(path.parent.name for path in (runs / ENSEMBLES).glob("*/ensemble.json"))
+    return [name for name in found if name.startswith(incomplete)]
+
+
 Data = Annotated[
     Path, typer.Option(envvar="SALT_DATA", help="Folder with Kaggle's files, zipped or not.")
 ]
 Runs = Annotated[Path, typer.Option(envvar="SALT_RUNS", help="Folder that holds the runs.")]
 Folds = Annotated[Path, typer.Option("--folds", help="The fold table.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Preset = Annotated[str | None, typer.Option(help="A name of salt presets.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="A name of salt presets.", autocompletion=preset_names),
+]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file in place of a preset.")]
-RunName = Annotated[str | None, typer.Option(help="Name of the run; else the preset's.")]
+RunName = Annotated[
+    str | None,
+    typer.Option(help="Name of the run; else the preset's.", autocompletion=run_names),
+]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE, as in stage.bce.epochs=3.")
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, as in input.size=96.")
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]

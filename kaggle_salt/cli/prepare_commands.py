@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import DATA, FOLDS, Data, Device, Json, workspace_of
-from kaggle_salt.cli.output import emit, print_table
+from kaggle_salt.cli.output import emit, interval_text, print_table
+
+if TYPE_CHECKING:
+    from kaggle_salt.pipeline.demo import DemoReport
 
 
 @command("make-folds")
@@ -21,7 +24,9 @@ def make_folds(
     group_by: Annotated[
         Path | None, typer.Option(help="CSV id,group: a group is never split across folds.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a table that differs.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a table that differs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Split the training tiles into folds, stratified by salt coverage; copies stay together.
@@ -82,7 +87,8 @@ def check(
 def download(
     data: Data = DATA,
     competition: Annotated[
-        str, typer.Option(help="The competition's name on Kaggle.")
+        str,
+        typer.Option(help="Its name on Kaggle; else the salt challenge's.", show_default=False),
     ] = "tgs-salt-identification-challenge",
 ) -> None:
     """Fetch the competition's files through the kaggle client, or say how to do it by hand.
@@ -114,9 +120,19 @@ def demo(
     if as_json:
         emit(asdict(report))
         return
-    typer.echo(
-        f"score on {report.test_tiles} test tiles whose masks were held back: "
-        f"{report.test_score:.4f} (predicting nothing: {report.nothing_score:.4f}; "
-        f"promised out of fold: {report.promised:.4f})\n"
-        f"look at {report.picture}"
-    )
+    typer.echo("\n".join(_demo_lines(report)))
+
+
+def _demo_lines(report: DemoReport) -> list[str]:
+    """Promise and test side by side, and whether they agree as well as such few tiles can."""
+    difference = report.test_score - report.promised
+    agree = "they agree" if abs(difference) <= report.chance else "that is more than chance"
+    return [
+        f"promised out of fold: {report.promised:.4f} {interval_text(report.promised_interval)}, "
+        "each tile by the one network that did not train on it",
+        f"on {report.test_tiles} test tiles whose masks were held back: {report.test_score:.4f} "
+        f"{interval_text(report.test_interval)}, by the mean of both networks "
+        f"(predicting nothing: {report.nothing_score:.4f})",
+        f"difference {difference:+.4f}; other tiles alone make up to {report.chance:.4f}: {agree}",
+        f"look at {report.picture}",
+    ]

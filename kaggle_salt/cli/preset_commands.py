@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaggle_salt.cli.app import app, command, guarded
-from kaggle_salt.cli.options import Json
+from kaggle_salt.cli.app import SETTINGS, app, command
+from kaggle_salt.cli.options import Json, preset_names
 from kaggle_salt.cli.output import emit, print_table
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.preset_check import PresetReport
     from kaggle_salt.presets import Measured
 
-group = typer.Typer()
+group = typer.Typer(context_settings=SETTINGS)
 app.add_typer(group, name="presets")
 
 
@@ -25,7 +25,7 @@ def presets(context: typer.Context, as_json: Json = False) -> None:
     Example: `salt presets show quick > mine.toml && salt presets check mine.toml`
     """
     if context.invoked_subcommand is None:
-        guarded("presets", list_all)(as_json)
+        list_all(as_json)
     elif as_json:
         raise typer.BadParameter(f"--json comes after {context.invoked_subcommand}")
 
@@ -45,7 +45,7 @@ def list_all(as_json: bool) -> None:
         [p.name, p.machine, _millions(p.measured.parameters), _score(p.measured), p.description]
         for p in listed
     ]
-    print_table(columns, rows, texts=["made for", "what it is"])
+    print_table(columns, rows, texts=["made for", "what it is"], least=["parameters", "made for"])
 
 
 def _millions(parameters: int) -> str:
@@ -59,7 +59,9 @@ def _score(measured: Measured) -> str:
 
 
 @command("show", group)
-def show(name: Annotated[str, typer.Argument(help="The preset.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="The preset.", autocompletion=preset_names)],
+) -> None:
     """Print a preset's file, to copy and change.
 
     Example: `salt presets show quick > mine.toml`
@@ -72,7 +74,12 @@ def show(name: Annotated[str, typer.Argument(help="The preset.")]) -> None:
 @command("check", group)
 def check(
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A TOML file, or the name of a preset.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A TOML file, or the name of a preset.",
+            autocompletion=preset_names,
+        ),
     ],
     tile: Annotated[int, typer.Option(min=1, help="Side of the tiles, in pixels.")] = 101,
     as_json: Json = False,
@@ -105,6 +112,7 @@ def _print_report(report: PresetReport) -> None:
     print_table(columns, [
         [s.name, s.epochs, s.size, s.tiles, s.loss, s.optimizer, f"{s.lr:g}", s.schedule, s.keep]
         for s in r.stages
-    ], texts=["tiles", "loss", "optimiser", "schedule", "keep"])  # fmt: skip
+    ], texts=["tiles", "loss", "optimiser", "schedule", "keep"],
+       least=["tiles", "optimiser", "keep"])  # fmt: skip
     for need in r.needs:
         typer.echo(f"needs {need}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +18,11 @@ from kaggle_salt.cli.options import (
     Folds,
     Json,
     Runs,
+    run_names,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, print_table
+from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 @command("pseudo-label")
 def pseudo_label(
-    runs_: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs that teach.")],
+    runs_: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs that teach.", autocompletion=run_names),
+    ],
     low: Annotated[float, typer.Option(help="Pixels below this probability are sure.")] = 0.2,
     high: Annotated[float, typer.Option(help="Pixels above this probability are sure.")] = 0.8,
     confidence: Annotated[
@@ -74,12 +80,12 @@ def _print(report: PseudoReport) -> None:
     """What was taken, a line for each fold and stratum."""
     columns = ["fold", "salt", "tiles", "confident", "taken", "mean confidence", "mean salt"]
     rows = [_cells(counts) for counts in report.manifest.selection]
-    print_table(columns, rows)
+    print_table(columns, rows, least=["tiles", "mean salt"])
     taken = sum(counts["taken"] for counts in report.manifest.selection)
     written = "was there already, made of the same" if report.existed else "written"
+    train = ["salt", "train", "--pseudo", str(report.csv), "--run", "student"]
     typer.echo(
-        f"{report.csv}: {taken} labels, {written}\n"
-        f"next: salt train --pseudo {report.csv} --run student"
+        f"{report.csv}: {taken} labels, {written}\n" + complete(f"next: {shlex.join(train)}")
     )
 
 

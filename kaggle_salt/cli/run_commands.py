@@ -23,10 +23,12 @@ from kaggle_salt.cli.options import (
     Runs,
     Seed,
     Settings,
+    ensemble_names,
     overrides_of,
+    run_names,
     workspace_of,
 )
-from kaggle_salt.cli.output import emit, print_table
+from kaggle_salt.cli.output import emit, interval_text, print_table
 from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,13 +71,14 @@ def train(
     from kaggle_salt.pipeline.rounds import train_rounds
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
-    folder, configuration = choose_run(
+    listener = ConsoleListener()
+    folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
-        overrides=overrides_of(set_, seed, pseudo),
+        overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
     )  # fmt: skip
     summaries = train_rounds(
         workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
-        resume=resume, overwrite=overwrite, listener=ConsoleListener(),
+        resume=resume, overwrite=overwrite, because=because, listener=listener,
     )  # fmt: skip
     if as_json:
         emit([asdict(summary) for summary in summaries])
@@ -89,7 +92,9 @@ def train(
 def ensemble(
     runs_: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs; else the one trained last."),
+        typer.Argument(
+            metavar="[RUN]...", help="Runs; else the one trained last.", autocompletion=run_names
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble; else the runs'.")] = None,
     weights: Annotated[
@@ -134,15 +139,15 @@ def _print_ensemble(report: EnsembleReport) -> None:
     honest = report.honest
     columns = ["out of fold", "tiles", "at .5", "95 % interval", "at the decision"]
     print_table(columns, [
-        [row.name, row.tiles, row.at_half, _interval(row.interval), row.at_decision]
+        [row.name, row.tiles, row.at_half, interval_text(row.interval), row.at_decision]
         for row in report.rows
-    ])  # fmt: skip
+    ], least=["tiles"])  # fmt: skip
     if report.search:
         _print_search(report.search)
     chosen = "weights and decision" if report.search else "the decision"
     typer.echo(
         f"decision: {report.decision.rule}\n"
-        f"score to quote: {honest.score:.4f} {_interval(honest.interval)}, "
+        f"score to quote: {honest.score:.4f} {interval_text(honest.interval)}, "
         f"{chosen} chosen on the other tiles each time"
     )
     for caveat in report.caveats:
@@ -152,21 +157,24 @@ def _print_ensemble(report: EnsembleReport) -> None:
     )
 
 
-def _interval(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
-
-
 def _print_search(search: WeightSearch) -> None:
     """What each run adds to the blend, and the way to its weights."""
     columns = ["run", "alone", "weight", "without it the blend loses", "95 % interval"]
-    print_table(columns, [
-        [one.member, one.alone, f"{one.weight:.3f}", f"{one.loss:+.4f}", _interval(one.interval)]
+    rows = [
+        [
+            one.member,
+            one.alone,
+            f"{one.weight:.3f}",
+            f"{one.loss:+.4f}",
+            interval_text(one.interval),
+        ]
         for one in search.contributions
-    ])  # fmt: skip
+    ]
+    print_table(columns, rows, least=["weight"])
     path = ", ".join(f"{step.member} {step.score:.4f}" for step in search.climb.path)
     typer.echo(
         f"runs taken, with the score on the tiles that chose: {path}\n"
-        f"equal weights: {search.equal.score:.4f} {_interval(search.equal.interval)}, "
+        f"equal weights: {search.equal.score:.4f} {interval_text(search.equal.interval)}, "
         "the decision chosen on the other tiles each time"
     )
 
@@ -203,7 +211,10 @@ def _parse_post(names: list[str] | None) -> list[str] | None:
 
 @command("submit")
 def submit(
-    ensemble: Annotated[str | None, typer.Option(help="Ensemble; else the one made last.")] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option(help="Ensemble; else the one made last.", autocompletion=ensemble_names),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the CSV; else the ensemble's.")] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")

@@ -27,6 +27,7 @@ from kaggle_salt.cli.options import (
     workspace_of,
 )
 from kaggle_salt.cli.output import emit
+from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.lr_find import LrReport
@@ -65,12 +66,14 @@ def lr_find(
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     overrides = overrides_of(set_, seed)
-    folder, configuration = choose_run(
-        workspace, run=run, preset=preset, config_file=config, overrides=overrides
-    )
+    listener = ConsoleListener()
+    folder, configuration, _ = choose_run(
+        workspace, run=run, preset=preset, config_file=config, overrides=overrides,
+        device=device, listener=listener,
+    )  # fmt: skip
     report = find_learning_rate(
         workspace, folder, configuration, stage=stage, fold=fold,
-        sweep=Sweep(lowest, highest, steps), device=device, listener=ConsoleListener(),
+        sweep=Sweep(lowest, highest, steps), device=device, listener=listener,
     )  # fmt: skip
     ConsoleListener.close_bar()
     rate = f"stage.{report.stage}.optimizer.lr={report.suggestion.steepest:g}"
@@ -94,4 +97,4 @@ def _train_command(named: Mapping[str, object], overrides: Sequence[str], fold: 
     """The training of the same run with these overrides, to be pasted into a shell."""
     chosen = [word for option in named.items() if option[1] for word in map(str, option)]
     settings = [word for override in overrides for word in ("--set", override)]
-    return shlex.join(["salt", "train", *chosen, *settings, "--fold", str(fold)])
+    return complete(shlex.join(["salt", "train", *chosen, *settings, "--fold", str(fold)]))

@@ -35,7 +35,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 MASK_ENDING = "_mask"
 
 #: Next step for a file that came damaged.
-GET_ANEW = "fetch the file anew (TGS's own: salt download)"
+GET_ANEW = "fetch the file anew; TGS's own: salt download --data data-anew, then --data data-anew"
 
 
 class ZipError(DataError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.archive import read_table, shortlist
-from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, MAKE_FOLDS, coverages
-from kaggle_salt.errors import DataError
+from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, coverages
+from kaggle_salt.errors import DataError, salt_command
 from kaggle_salt.files import write_text
 
 
@@ -40,7 +41,7 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
             was made from other masks.
     """
-    table = read_table(path, COLUMNS, next_step=MAKE_FOLDS)
+    table = read_table(path, COLUMNS, next_step=_another_table(path))
     table["coverage"] = _numbers(table, "coverage", path)
     for column in ("stratum", "fold"):
         numbers = _numbers(table, column, path)
@@ -50,7 +51,8 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         table[column] = numbers.astype(np.int64)
     _refuse_other_tiles(table, ids, masks, path)
     if table["fold"].nunique() < 2:
-        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=MAKE_FOLDS)
+        then = _another_table(path)
+        raise DataError(f"{path} has one fold only", expected="2 or more", next_step=then)
     return table.sort_values("id", ignore_index=True)
 
 
@@ -68,8 +70,17 @@ def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Pa
     return DataError(
         f"{path} gives tile {row['id']} the {column} '{row[column]}'",
         expected=kind,
-        next_step=MAKE_FOLDS,
+        next_step=_another_table(path),
     )
+
+
+def _another_table(path: Path) -> str:
+    """How to get a table that will do; one that is there, and may suit other data, stays."""
+    if not path.exists():
+        return salt_command("make-folds")
+    second = path.with_name(f"{path.stem}-2{path.suffix}")
+    make = salt_command("make-folds", "--out", second)
+    return f"restore it, or make a second table: {make}, then --folds {shlex.quote(str(second))}"
 
 
 def _refuse_other_tiles(
@@ -92,7 +103,7 @@ def _refuse_other_tiles(
         raise DataError(
             "\n".join(faults),
             expected="a fold table made from the competition's tiles as they are now",
-            next_step=MAKE_FOLDS,
+            next_step=_another_table(path),
         )
 
 

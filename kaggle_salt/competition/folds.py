@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from kaggle_salt.competition.archive import shortlist
 from kaggle_salt.competition.duplicates import identical_tiles, merged_groups
 from kaggle_salt.config import refuse_seed
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.predictions import blocks
 
 COLUMNS = ["id", "coverage", "stratum", "fold"]
@@ -23,8 +23,6 @@ MAX_STRATA = 10
 
 #: Decimals of a coverage, in memory and on disk alike: one pixel shows in tiles up to 7,000².
 COVERAGE_DECIMALS = 8
-
-MAKE_FOLDS = "salt make-folds"
 
 
 def make_folds(
@@ -60,7 +58,7 @@ def make_folds(
             seed is out of range.
         DataError: An id comes twice, or the lengths differ.
     """
-    refuse_seed(seed, f"{MAKE_FOLDS} --seed 0")
+    refuse_seed(seed, salt_command("make-folds", "--seed", 0))
     twins = [] if images is None else identical_tiles(images)
     units = merged_groups(ids if groups is None else groups, twins) if twins else groups
     _refuse_impossible_split(ids, masks, n_folds, groups, units)
@@ -108,7 +106,7 @@ def _refuse_impossible_split(
             raise ConfigError(
                 f"{len(set(names))} {name} cannot fill {n_folds} folds",
                 expected=f"as many {name} as folds, or more",
-                next_step=f"{MAKE_FOLDS} with a smaller --n-folds",
+                next_step=_fewer_folds(len(set(names))),
             )
 
 
@@ -137,6 +135,12 @@ def _split_labels(strata: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
     if 0 < empty < n_folds or 0 < lowest < n_folds:
         return np.maximum(strata, 1)
     return strata
+
+
+def _fewer_folds(most: int) -> str:
+    if most < 2:
+        return "more tiles, or other groups"
+    return f"a smaller --n-folds: {salt_command('make-folds', '--n-folds', min(most, 5))}"
 
 
 def summarise(table: pd.DataFrame, depths: Mapping[str, float]) -> pd.DataFrame:
@@ -188,14 +192,14 @@ def fold_rows(
         raise ConfigError(
             f"there is no fold {fold}",
             expected="one of " + ", ".join(map(str, known)),
-            next_step=f"--fold {known[0]}, or {MAKE_FOLDS} with a larger --n-folds",
+            next_step=f"--fold {known[0]}",
         )
     fold_of = dict(zip(table["id"], table["fold"], strict=True))
     if homeless := [tile for tile in ids if tile not in fold_of]:
         raise DataError(
             f"{len(homeless)} tiles are in no fold: {shortlist(homeless)}",
             expected="every tile in the fold table",
-            next_step=MAKE_FOLDS,
+            next_step="make the table anew, of these tiles",
         )
     folds = np.array([fold_of[tile] for tile in ids])
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

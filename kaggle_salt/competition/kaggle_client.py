@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
-from kaggle_salt.errors import DataError, NetworkError
+from kaggle_salt.errors import DataError, NetworkError, salt_command
 
 DEFAULT_COMPETITION = "tgs-salt-identification-challenge"
 
@@ -109,7 +109,8 @@ def upload(
         DataError: There is no such file, or Kaggle took it but could not score it.
     """
     if not csv.is_file():
-        raise DataError(f"{csv} does not exist", expected="a CSV", next_step="salt submit")
+        write = salt_command("submit", "--name", csv.stem, "--out", csv.parent)
+        raise DataError(f"{csv} does not exist", expected="a CSV", next_step=write)
     with _polite(competition, manual_upload_steps(competition, csv)):
         client = client or _connect()
         earlier = {entry.ref for entry in _submissions(client, competition)}

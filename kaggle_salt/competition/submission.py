@@ -165,7 +165,7 @@ def _refuse_other_ids(predicted: Sequence[str], sample: Sequence[str]) -> None:
         raise DataError(
             "ids differ from the sample submission: " + "; ".join(found),
             expected="a prediction for each of its ids and no other",
-            next_step="predict the test tiles of this competition again: salt ensemble",
+            next_step="predict these test tiles: make the ensemble again, of the same runs",
         )
 
 

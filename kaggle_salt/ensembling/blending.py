@@ -73,7 +73,7 @@ def common_ids(members: Sequence[Predictions]) -> tuple[str, ...]:
         raise DataError(
             f"no tile was predicted by all of the {len(members)} members",
             expected="runs with at least one trained fold in common",
-            next_step="salt train --fold with the same fold for each run",
+            next_step="train the rest of each run: salt train --run RUN --fold all --resume",
         )
     return tuple(tile for tile in members[0].ids if tile in shared)
 
@@ -201,7 +201,7 @@ def _check_sizes(members: Sequence[Predictions]) -> tuple[int, int]:
         raise DataError(
             "there are no predictions to combine",
             expected="the predictions of at least one trained fold",
-            next_step="salt train --fold 0",
+            next_step="train a fold first",
         )
     sizes = [member.probabilities.shape[1:] for member in members]
     for size in sizes:

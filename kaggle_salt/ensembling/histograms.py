@@ -172,5 +172,5 @@ def _check(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> None:
         raise DataError(
             "there are no tiles to choose a threshold on",
             expected="at least one tile with out-of-fold probabilities",
-            next_step="salt train --fold 0",
+            next_step="train a fold first",
         )

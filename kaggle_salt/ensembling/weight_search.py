@@ -23,7 +23,7 @@ from kaggle_salt.ensembling.thresholds import (
     cross_fitted_score,
     tile_scores,
 )
-from kaggle_salt.errors import ConfigError
+from kaggle_salt.errors import ConfigError, salt_command
 from kaggle_salt.predictions import Predictions
 
 
@@ -96,7 +96,8 @@ def search_weights(
         raise ConfigError(
             f"{len(members)} member to choose weights for",
             expected="two or more",
-            next_step="name the runs to blend: salt ensemble RUN RUN --weights search",
+            next_step="name the runs to blend: "
+            f"{salt_command('ensemble', *members, 'RUN', '--weights', 'search')}",
         )
     library = Library(members, truth, ids, parts, how, post)
     chosen = climb(library, steps=steps)

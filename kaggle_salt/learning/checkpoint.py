@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
 from kaggle_salt.files import atomic_path
+from kaggle_salt.runs import train_anew
 
 
 @dataclass
@@ -86,13 +87,12 @@ class Checkpoint:
         return self.progress
 
 
-def load_checkpoint(path: Path, device: torch.device, *, anew: str) -> Checkpoint:
+def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     """Read a checkpoint, tensors on ``device``; nothing but tensors and plain values is unpickled.
 
     Args:
         path: The file.
         device: Where the tensors go.
-        anew: The command that does without it.
 
     Raises:
         TrainingError: The file is damaged.
@@ -110,5 +110,5 @@ def load_checkpoint(path: Path, device: torch.device, *, anew: str) -> Checkpoin
         raise TrainingError(
             f"the checkpoint {path} cannot be read: {reason(error)}",
             expected="a checkpoint written by salt train",
-            next_step=f"train the fold anew: {anew}",
+            next_step=f"train the fold anew: {train_anew(path.parent)}",
         ) from error

@@ -26,7 +26,7 @@ from kaggle_salt.learning.keeping import save_weights
 from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
-from kaggle_salt.runs import FoldFolder
+from kaggle_salt.runs import FoldFolder, train_anew
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
         raise DataError(
             f"{folder.summary} is not a fold's summary: {error}",
             expected="the file that salt train wrote",
-            next_step=f"train the fold anew: {folder.train_anew}",
+            next_step=f"train the fold anew: {train_anew(folder.path)}",
         ) from error
 
 
@@ -197,7 +197,7 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
         raise TrainingError(
             f"{files[0]} is gone or has changed since the fold was trained",
             expected="the weights whose hash stands in fold.json",
-            next_step=f"train the fold anew: {folder.train_anew}",
+            next_step=f"train the fold anew: {train_anew(folder.path)}",
         )
     return _read_networks(config, folder, compute)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.config import Config, StageConfig
-from kaggle_salt.errors import TrainingError
+from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.files import write_text
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
@@ -99,9 +99,7 @@ class FoldTraining:
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
-            checkpoint = load_checkpoint(
-                self.folder.checkpoint, self.compute.device, anew=self.folder.train_anew
-            )
+            checkpoint = load_checkpoint(self.folder.checkpoint, self.compute.device)
             self.progress = checkpoint.restore(self.network)
         for number in range(self.progress.stage, len(self.config.stage)):
             self._train_stage(self.config.stage[number], checkpoint)
@@ -178,17 +176,22 @@ class FoldTraining:
     def _refuse_nan(self, loss: float, stage: StageConfig) -> None:
         if math.isfinite(loss):
             return
-        key, epoch = f"stage.{stage.name}.optimizer", self.progress.stage_epoch + 1
-        calmer = f"--set {key}.lr={stage.optimizer.lr / 4:g}"
-        if not stage.optimizer.normalized:
-            calmer += f" --set {key}.clip=1.0"
-        config, run = self.folder.path.with_name("config.toml"), f"{self.folder.run}-calmer"
+        epoch = self.progress.stage_epoch + 1
         raise TrainingError(
             f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"salt train --config {config} --run {run} --fold {self.folder.fold} "
-            f"{calmer}, or with --set training.precision=float32",
+            next_step=f"a run with a lower rate: {self._slower_run(stage)}, "
+            "or one with --set training.precision=float32",
         )
+
+    def _slower_run(self, stage: StageConfig) -> str:
+        """The command for a new run of the same; the run that failed keeps its other folds."""
+        run, key = self.folder.path.parent, f"stage.{stage.name}.optimizer"
+        clip = [] if stage.optimizer.normalized else ["--set", f"{key}.clip=1.0"]
+        return salt_command(
+            "train", "--config", run / "config.toml", "--run", f"{run.name}-slower",
+            "--fold", self.folder.fold, "--set", f"{key}.lr={stage.optimizer.lr / 4:g}", *clip,
+        )  # fmt: skip
 
     def _end_epoch(
         self,

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import NamedTuple
 
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config, load_run_config
-from kaggle_salt.errors import ConfigError
-from kaggle_salt.pipeline.workspace import Workspace, require_plain_name
-from kaggle_salt.presets import DEFAULT_PRESET, preset_path
+from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.files import read_json
+from kaggle_salt.learning.channels import settle_channels
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.networks.hub import lacking_weights
+from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.presets import CPU_PRESET, FOLD_MINUTES, GPU_PRESET, preset_path
 from kaggle_salt.runs import RunFolder
 
 #: Names of folders under ``runs`` that are no runs.
 RESERVED_NAMES = ("ensemble",)
+
+
+class Chosen(NamedTuple):
+    """A run, its configuration, and why this one where nobody said which."""
+
+    run: RunFolder
+    config: Config
+    because: str = ""
 
 
 def choose_run(
@@ -22,11 +36,24 @@ def choose_run(
     preset: str | None = None,
     config_file: Path | None = None,
     overrides: tuple[str, ...] = (),
-) -> tuple[RunFolder, Config]:
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Chosen:
     """Find out which run is meant and how it is configured.
 
     The run is called after its preset or configuration file unless it is named. A run that
-    exists keeps its configuration when neither preset nor file is given.
+    exists keeps its configuration when neither preset nor file is given. Where nothing at all
+    is given, it is the run that such a call has begun before, or a preset that suits the machine:
+    see :func:`suitable_preset`.
+
+    Args:
+        workspace: Where the runs lie.
+        run: Name of the run.
+        preset: Name of its preset.
+        config_file: TOML file in place of a preset.
+        overrides: ``KEY=VALUE`` texts.
+        device: Where to compute; it decides which preset suits.
+        listener: Told which preset was taken, why, and how to take another.
 
     Raises:
         ConfigError: Two sources of configuration, an unusable name, or an invalid preset.
@@ -37,7 +64,73 @@ def choose_run(
             expected="one of the two",
             next_step="leave out --preset or --config",
         )
-    name = run or preset or (config_file.stem if config_file else DEFAULT_PRESET)
+    name = run or preset or (config_file.stem if config_file else _begun(workspace))
+    folder = None if name is None else run_called(workspace, name)
+    if folder and (config_file or preset):
+        source = config_file or preset_path(preset or "")
+        return Chosen(folder, load_config(source, overrides))
+    if folder is None or not folder.config.exists():
+        suits = suitable_preset(device)
+        folder = folder or RunFolder(workspace.runs / suits)
+    if folder.config.exists():
+        return Chosen(folder, load_run_config(folder.config, overrides))
+    return _default(folder, suits, overrides, listener or Listener())
+
+
+def suitable_preset(device: str = "auto") -> str:
+    """The preset that suits a machine: :data:`GPU_PRESET` with CUDA, else :data:`CPU_PRESET`.
+
+    Args:
+        device: Where to compute; see :func:`kaggle_salt.learning.device.choose_compute`.
+    """
+    return GPU_PRESET if choose_compute(device).device.type == "cuda" else CPU_PRESET
+
+
+def _default(
+    folder: RunFolder, preset: str, overrides: tuple[str, ...], listener: Listener
+) -> Chosen:
+    """A run of the preset that suits the machine; without its weights if they cannot be had."""
+    machine = "a CUDA GPU" if preset == GPU_PRESET else "no CUDA GPU to compute on"
+    because = f"{machine}: preset {preset}"
+    minutes = FOLD_MINUTES.get(preset)
+    time = f"about {minutes} min on two idle CPU cores" if minutes else "not measured"
+    other = CPU_PRESET if preset == GPU_PRESET else GPU_PRESET
+    listener.note(
+        f"there is {because} suits (time for a fold: {time}); "
+        f"for the other: salt train --preset {other}"
+    )
+    config = load_config(preset_path(preset), overrides)
+    if config.model.weights == "imagenet":
+        channels = settle_channels(config, coloured=False).input.channel_count
+        lacking = lacking_weights(config.model.encoder, channels)
+        if lacking:
+            because += f", weights none ({lacking})"
+            listener.warn(
+                f"the ImageNet weights of {config.model.encoder} cannot be had ({lacking}): the "
+                "network starts from scratch (model.weights = none), which costs score"
+            )
+            config = load_config(preset_path(preset), (*overrides, "model.weights=none"))
+    return Chosen(folder, config, because)
+
+
+def _begun(workspace: Workspace) -> str | None:
+    """The run that a call without preset, file and name began last, if there is one."""
+    begun = []
+    for name in (GPU_PRESET, CPU_PRESET):
+        manifest = RunFolder(workspace.runs / name).manifest
+        with contextlib.suppress(DataError):  # not there, or of no use here
+            told = read_json(manifest)
+            if told.get("chosen_because"):
+                begun.append((str(told.get("created")), name))
+    return max(begun)[1] if begun else None
+
+
+def run_called(workspace: Workspace, name: str) -> RunFolder:
+    """The folder of the run of that name, trained or not.
+
+    Raises:
+        ConfigError: No run can be called so.
+    """
     require_plain_name(name, "a run")
     if name in RESERVED_NAMES:
         raise ConfigError(
@@ -52,13 +145,7 @@ def choose_run(
             expected="a name that is free, or a run made by salt train",
             next_step="--run ANOTHER_NAME",
         )
-    if config_file:
-        source = config_file
-    elif preset is None and folder.config.exists():
-        return folder, load_run_config(folder.config, overrides)
-    else:
-        source = preset_path(preset or DEFAULT_PRESET)
-    return folder, load_config(source, overrides)
+    return folder
 
 
 def parse_folds(text: str, known: list[int]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from kaggle_salt.competition.pixels import read_pixels, to_mask
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.ensembling.thresholds import bootstrap_interval
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.submit import submit
@@ -43,15 +46,28 @@ class DemoReport:
         picture: Grid of tiles, truths and predictions.
         test_tiles: Number of test tiles.
         test_score: Score of the submission on the test masks that were held back.
+        test_interval: 95 % bootstrap interval of it over the test tiles.
         nothing_score: Score of predicting no salt anywhere.
         promised: Out-of-fold score that ``salt ensemble`` told to quote.
+        promised_interval: Its 95 % interval, over other tiles.
     """
 
     picture: Path
     test_tiles: int
     test_score: float
+    test_interval: tuple[float, float]
     nothing_score: float
     promised: float
+    promised_interval: tuple[float, float]
+
+    @property
+    def chance(self) -> float:
+        """What two such scores of equal networks differ by at most, in 95 of 100 demos.
+
+        They are means over different tiles, so the squares of their intervals' halves add up.
+        """
+        halves = [(high - low) / 2 for low, high in (self.test_interval, self.promised_interval)]
+        return math.hypot(*halves)
 
 
 def run_demo(
@@ -82,6 +98,7 @@ def run_demo(
             workspace.data, n_train=n_train, n_test=n_test,
             progress=listener.progress("drawing tiles"),
         )  # fmt: skip
+    listener.note(f"$ cd {shlex.quote(str(folder))}")
     listener.note("$ salt make-folds --n-folds 4")
     make_fold_table(workspace, n_folds=4, listener=listener)
     listener.note("$ salt train --preset quick --fold 0,1")
@@ -115,8 +132,10 @@ def _judge(
         picture=picture,
         test_tiles=len(test),
         test_score=float(scores.mean()),
+        test_interval=bootstrap_interval(scores),
         nothing_score=float(image_scores(truth, np.zeros_like(truth)).mean()),
         promised=report.honest.score,
+        promised_interval=report.honest.interval,
     )
 
 

@@ -12,7 +12,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_run_config
 from kaggle_salt.ensembling.blending import blend
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
@@ -129,7 +129,8 @@ def report_missing(
         if not folds:
             continue
         text = f"run {run} lacks fold {', '.join(map(str, folds))}"
-        command = f"salt train --run {run} --fold {','.join(map(str, folds))} --resume"
+        some = ",".join(map(str, folds))
+        command = salt_command("train", "--run", run, "--fold", some, "--resume")
         if require_all:
             raise ConfigError(text, expected="every fold (--require-all)", next_step=command)
         listener.warn(f"{text}: left out. To train the rest: {command}")
@@ -215,7 +216,7 @@ def _last_run(workspace: Workspace, listener: Listener) -> str:
     if len(names) > 1:
         listener.note(
             f"taking run {last}, trained last; to blend runs, name them: "
-            f"salt ensemble {' '.join(sorted(names))}"
+            + salt_command("ensemble", *sorted(names))
         )
     return last
 
@@ -225,7 +226,7 @@ def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[
         raise ConfigError(
             f"a run is named twice: {' '.join(names)}",
             expected="each run once",
-            next_step=f"salt ensemble {' '.join(dict.fromkeys(names))}",
+            next_step=salt_command("ensemble", *dict.fromkeys(names)),
         )
     if weights is None:
         return [1.0] * len(names)
@@ -269,7 +270,9 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
             f"run {run.name} has no trained fold"
             + (f" (fold {half[0]} is half trained)" if half else ""),
             expected="at least one",
-            next_step=f"salt train --run {run.name} --fold 0" + (" --resume" if half else ""),
+            next_step=salt_command(
+                "train", "--run", run.name, "--fold", *([half[0], "--resume"] if half else [0])
+            ),
         )
     if read_json(run.manifest).get("train_hash") != competition.train_hash:
         raise DataError(

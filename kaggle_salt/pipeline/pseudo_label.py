@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.confidence import Selection, select_tiles
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.members import predict_fold
@@ -135,7 +135,7 @@ def _open_teachers(
         raise ConfigError(
             f"the teachers are named {' '.join(names) or 'nowhere'}",
             expected="one run or more, each once",
-            next_step=f"salt pseudo-label {' '.join(dict.fromkeys(names)) or 'RUN'}",
+            next_step=salt_command("pseudo-label", *(dict.fromkeys(names) or ["RUN"])),
         )
     hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
     members = [open_run(workspace.runs, name) for name in names]
@@ -168,7 +168,7 @@ def _networks(
         raise ConfigError(
             f"there is no fold that {' and '.join(trained)} have trained to the end",
             expected="at least one",
-            next_step=f"salt train --run {members[0].name} --fold 0",
+            next_step="; ".join(_train_in_common(trained)),
         )
     networks = [
         Network(run=run.name, fold=fold, weights_hash=read_summary(run.fold(fold)).weights_hash)
@@ -183,6 +183,17 @@ def _networks(
         set_name(teachers, fold): tuple(one for one in networks if one.fold == fold)
         for fold in sorted(every)
     }
+
+
+def _train_in_common(trained: Mapping[str, set[int]]) -> list[str]:
+    """The commands after which all runs have one fold: the one that most of them have."""
+    counts = Counter(fold for folds in trained.values() for fold in folds)
+    fold = min(counts, key=lambda one: (-counts[one], one), default=0)
+    return [
+        salt_command("train", "--run", run, "--fold", fold, "--resume")
+        for run, folds in trained.items()
+        if fold not in folds
+    ]
 
 
 def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | None:

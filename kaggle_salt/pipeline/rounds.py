@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.fold import FoldSummary
-from kaggle_salt.pipeline.pseudo_label import pseudo_label
+from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import MadeOf, read_manifest
@@ -25,6 +26,7 @@ def train_rounds(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    because: str = "",
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train a run; or runs ``<run>-1``, ``<run>-2``, ..., each on the labels of the one before.
@@ -36,10 +38,11 @@ def train_rounds(
         run: The run, or whose name the rounds' names begin with.
         config: Its configuration.
         rounds: How many; one is :func:`train`.
-        folds: See :func:`train`, like the rest.
+        folds: See :func:`train`, like those that are not explained here.
         device: Where to compute.
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold, and the labels made from them.
+        because: See :func:`train`.
         listener: Told how the work goes.
 
     Returns:
@@ -48,18 +51,29 @@ def train_rounds(
     Raises:
         ConfigError: There is no file of pseudo-labels to begin with.
     """
-    train_one = partial(train, workspace, folds=folds, device=device, resume=resume,
-                        overwrite=overwrite, listener=listener)  # fmt: skip
+    train_one = partial(
+        train, workspace, folds=folds, device=device, resume=resume, overwrite=overwrite,
+        because=because, listener=listener,
+    )  # fmt: skip
     if rounds == 1:
         return train_one(run, config)
+    label = partial(pseudo_label, workspace, overwrite=overwrite, device=device, listener=listener)
+    return _train_students(run, config, rounds, train_one, label)
+
+
+def _train_students(
+    run: RunFolder,
+    config: Config,
+    rounds: int,
+    train_one: Callable[[RunFolder, Config], list[FoldSummary]],
+    label: Callable[..., PseudoReport],
+) -> list[FoldSummary]:
+    """Train a student on the labels given, then each further one on those of the one before."""
     given = _given_labels(config)
     student = _student(run, 1)
     summaries = train_one(student, config)
     for number in range(2, rounds + 1):
-        labels = pseudo_label(
-            workspace, [student.name], wanted=given.settings, teachers=given.teachers,
-            overwrite=overwrite, device=device, listener=listener,
-        )  # fmt: skip
+        labels = label([student.name], wanted=given.settings, teachers=given.teachers)
         pseudo = config.pseudo.model_copy(update={"file": str(labels.csv)})
         student = _student(run, number)
         summaries = train_one(student, config.model_copy(update={"pseudo": pseudo}))

@@ -180,7 +180,7 @@ def _require_test_predictions(folder: Path) -> None:
         raise DataError(
             f"the ensemble {folder.name} has no predictions of test tiles",
             expected="an ensemble made where the test tiles and sample_submission.csv were",
-            next_step="put them beside the training tiles and call salt ensemble again",
+            next_step="put them beside the training tiles and make the ensemble again",
         )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_run_config
 from kaggle_salt.config_readers import read_part
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
@@ -21,7 +21,7 @@ from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_del
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
-from kaggle_salt.runs import RunFolder, package_versions
+from kaggle_salt.runs import RunFolder, package_versions, train_anew
 
 
 def train(
@@ -33,6 +33,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    because: str = "",
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train folds of a run, one after the other.
@@ -48,6 +49,7 @@ def train(
         device: See :func:`kaggle_salt.learning.device.choose_compute`.
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold.
+        because: Why this preset, where nobody named one; for the run's manifest.
         listener: Told how the work goes.
 
     Returns:
@@ -71,7 +73,7 @@ def train(
         _check_network(config, data, to_train, pretrained=bool(to_begin))
     for folder in removed:
         shutil.rmtree(folder, ignore_errors=True)
-    _claim(run, config, {**data.hashes, **weights}, compute)
+    _claim(run, config, {**data.hashes, **weights}, compute, because)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
@@ -142,11 +144,13 @@ def _check_folders(
         _refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
+        some = ",".join(map(str, data.folds))
+        asked = salt_command("train", "--run", run.name, "--fold", some)
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step=f"to go on with it: salt train --run {run.name} --fold {halves[0]} --resume; "
-            f"to start anew: {run.fold(halves[0]).train_anew}",
+            next_step=f"go on with it: {asked} --resume, or start it anew: "
+            + train_anew(run.fold(halves[0]).path),
         )
 
 
@@ -165,7 +169,9 @@ def _refuse_other_weights(
         )
 
 
-def _claim(run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: Compute) -> None:
+def _claim(
+    run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: Compute, because: str
+) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
@@ -173,6 +179,7 @@ def _claim(run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: C
     manifest = {
         "run": run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({"chosen_because": because} if because else {}),
         "seed": config.training.seed,
         **hashes,
         "compute": str(compute),

@@ -22,7 +22,7 @@ from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.pseudo_labels import PseudoLabels, read_pseudo_labels
+from kaggle_salt.pseudo_labels import PseudoLabels, label_anew, read_pseudo_labels
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,6 @@ def _read_labels(
             raise DataError(
                 f"{file} labels tiles that are no test tiles: {shortlist(strangers)}",
                 expected="test tiles, none of which has a mask",
-                next_step="salt pseudo-label RUN --overwrite, or another --pseudo FILE",
+                next_step=label_anew(file),
             )
     return labels

@@ -12,7 +12,12 @@ from kaggle_salt.errors import ConfigError, nearest
 
 PRESETS = Path(__file__).parent
 MEASURED = PRESETS / "measured.csv"
-DEFAULT_PRESET = "resnet34"
+
+#: Which preset is taken where none is named: with a CUDA GPU, and without.
+GPU_PRESET, CPU_PRESET = "resnet34", "quick"
+
+#: Minutes that a fold of the real tiles took on two idle CPU cores, as the preset's file has it.
+FOLD_MINUTES = {"quick": 16}
 
 #: Says in a preset's opening comment which machine its recipe is sized for.
 MADE_FOR = re.compile(r"^# Made for (.+)\.$", re.MULTILINE)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +12,7 @@ from kaggle_salt import __version__
 from kaggle_salt.cli import app, prepare_commands
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.errors import ConfigError, DataError, NetworkError, SaltError, TrainingError
-from tests.tiny import Salt, salt
+from tests.tiny import Salt, refused, salt
 
 COMMANDS = [
     "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "blend-csv",
@@ -49,12 +52,32 @@ def test_the_package_runs_as_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["trian"], ["train", "--flod", "0"], ["make-folds", "--n-folds", "1"]]
+    ("arguments", "found", "expected", "then"),
+    [
+        (["trian"], "there is no command 'trian'", "did you mean 'train'", "salt --help"),
+        (["train", "--flod", "0"], "there is no option --flod", "mean '--fold'", "salt train"),
+        (["make-folds", "--n-folds", "1"], "--n-folds 1", "2 or more: Number", "salt make-folds"),
+        (["make-folds", "--n-folds", "x"], "--n-folds x", "a whole number", "salt make-folds"),
+        (["make-folds", "--n-folds"], "requires an argument", "options", "salt make-folds --help"),
+        (["pseudo-label"], "RUN", "Runs that teach", "salt pseudo-label --help"),
+        (["pseudo-label", "a", "--teachers", "x"], "--teachers x", "one of 'fold'", "salt pseudo"),
+        (["train", "extra"], "extra argument", "salt train", "salt train --help"),
+        (["presets", "shwo"], "no command 'shwo'", "mean 'show'", "salt presets --help"),
+    ],
 )
-def test_usage_errors_end_with_2(arguments: list[str]) -> None:
-    result = salt(*arguments, code=2)
-    assert "Usage" in result.stderr
-    assert not result.stdout
+def test_usage_errors_have_three_parts_and_end_with_2(
+    arguments: list[str], found: str, expected: str, then: str
+) -> None:
+    refused(2, *arguments, found=found, expected=expected, then=then)
+    told = salt(*arguments, code=2).stderr
+    assert "Input should" not in told, "pydantic's words"
+    assert "Usage:" not in told
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_has_a_short_name_everywhere(flag: str) -> None:
+    for arguments in ([], ["train"], ["presets"], ["presets", "show"]):
+        assert "Usage: salt" in salt(*arguments, flag).stdout
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -114,7 +137,78 @@ def test_the_bar_is_taken_down_whatever_ends_the_command(monkeypatch: pytest.Mon
         assert closed
 
 
-def test_a_fault_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_program_itself_is_told_with_what_to_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fail_with(monkeypatch, ZeroDivisionError("ours"))
-    result = Salt(("check",))
-    assert isinstance(result.exception, ZeroDivisionError)
+    refused(1, "check", "--data", "my data", found="at fault: ZeroDivisionError: ours",
+            expected="another message", then="salt --debug check --data 'my data'\nversions: Py",
+            )  # fmt: skip
+    shown = Salt(("--debug", "check"))
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Traceback")
+    assert "ZeroDivisionError: ours\nerror: salt itself is at fault" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "code"),
+    [
+        (["check", "--json"], DataError("a", expected="b", next_step="c"), 3),
+        (["check", "--json"], ZeroDivisionError("ours"), 1),
+        (["check", "--json", "--flod"], DataError("never raised"), 2),
+    ],
+)
+def test_with_json_an_error_is_a_document(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: Exception, code: int
+) -> None:
+    fail_with(monkeypatch, error)
+    result = salt(*arguments, code=code)
+    told = json.loads(result.stdout)
+    assert set(told) == {"error"}
+    assert set(told["error"]) == {"found", "expected", "next", "exit_code"}
+    assert told["error"]["exit_code"] == code
+    assert result.stderr.startswith(f"error: {told['error']['found']}\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    call = f"{sys.executable} -m kaggle_salt presets show quick | true"
+    for _ in range(2):
+        done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+
+
+def complete_in_bash(line: str, folder: Path) -> list[str]:
+    """What the shell would offer at the end of a line, and that no torch was loaded for it."""
+    words = line.split(" ")
+    given = {
+        "_SALT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)
+    }  # fmt: skip
+    call = (
+        "import sys; sys.argv = ['salt']\n"
+        "from kaggle_salt.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", call], capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, **given},
+    )  # fmt: skip
+    assert "Error" not in done.stderr
+    return done.stdout.split()
+
+
+def test_the_shell_completes_presets_runs_and_ensembles(tmp_path: Path) -> None:
+    for name in ("runs/b1/config.toml", "runs/b2/config.toml", "runs/ensemble/b1/ensemble.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert complete_in_bash("salt train --preset resnet34-", tmp_path) == [
+        "resnet34-pad", "resnet34-resize"
+    ]  # fmt: skip
+    assert complete_in_bash("salt train --run b", tmp_path) == ["b1", "b2"]
+    assert complete_in_bash("salt ensemble b1 ", tmp_path) == ["b2"]
+    assert complete_in_bash("salt submit --ensemble b", tmp_path) == ["b1"]
+    assert complete_in_bash("salt pre", tmp_path) == ["presets"]
+
+
+def test_completion_can_be_shown() -> None:
+    assert "_SALT_COMPLETE=complete_bash" in salt("--show-completion", "bash").stdout

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kaggle_salt.cli.console import ConsoleListener, results_table
+from kaggle_salt.cli.console import ConsoleListener
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 ROW: dict[str, object] = {
@@ -83,10 +83,3 @@ def test_notes_and_warnings_are_shown_as_they_are() -> None:
     told.note("runs/[a]: written")
     told.warn("fold 2 is missing")
     assert out.getvalue() == "runs/[a]: written\nwarning: fold 2 is missing\n"
-
-
-def test_a_table_rounds_and_aligns() -> None:
-    out = io.StringIO()
-    Console(file=out, width=60).print(results_table(["fold", "score"], [["all", 0.75], ["1", 9]]))
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert lines == ["fold   score", "all   0.7500", "1          9"]

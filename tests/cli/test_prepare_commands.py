@@ -159,15 +159,20 @@ def test_demo_says_how_it_went_and_where_to_look(monkeypatch: pytest.MonkeyPatch
 
     def run_demo(folder: Path, *, device: str, listener: object) -> DemoReport:
         asked.append((folder, device))
-        return DemoReport(folder / "predictions.png", 200, 0.8125, 0.375, 0.75)
+        return DemoReport(
+            folder / "predictions.png", 200, 0.8125, (0.7625, 0.8625), 0.375, 0.75, (0.69, 0.81)
+        )
 
     monkeypatch.setattr(demo, "run_demo", run_demo)
     told = salt("demo", "--device", "cpu").stdout
-    assert told == (
-        "score on 200 test tiles whose masks were held back: 0.8125 "
-        "(predicting nothing: 0.3750; promised out of fold: 0.7500)\n"
-        f"look at {Path('demo/predictions.png')}\n"
-    )
+    assert told.splitlines() == [
+        "promised out of fold: 0.7500 [0.6900, 0.8100], each tile by the one network that did not "
+        "train on it",
+        "on 200 test tiles whose masks were held back: 0.8125 [0.7625, 0.8625], by the mean of "
+        "both networks (predicting nothing: 0.3750)",
+        "difference +0.0625; other tiles alone make up to 0.0781: they agree",
+        f"look at {Path('demo/predictions.png')}",
+    ]
     report = json.loads(salt("demo", "elsewhere", "--json").stdout)
     assert report["test_score"] == 0.8125
     assert report["picture"] == str(Path("elsewhere/predictions.png"))

@@ -30,7 +30,7 @@ def test_labels_are_told_by_fold_and_stratum(trained: Path) -> None:
     assert rows[1].split()[1:3] == ["up", "to"]
     taken = sum(row["taken"] for row in counts)
     assert written == f"{CSV}: {taken} labels, written"
-    assert then == f"next: salt train --pseudo {CSV} --run student"
+    assert then == f"next: salt train --pseudo {CSV} --run student --device cpu"
     assert "was there already, made of the same" in salt(*LABEL).stdout
 
 
@@ -83,7 +83,7 @@ def test_what_train_refuses_of_labels(trained: Path) -> None:
             expected="labels that trained runs", then="--pseudo FILE")  # fmt: skip
     refused(2, *STUDENT, "--run", "new", "--set", "stage.bce.tiles=pseudo",
             found="stage 'bce' trains on pseudo", expected="a file of pseudo-labels",
-            then="salt pseudo-label RUN, then --pseudo FILE")  # fmt: skip
+            then="salt pseudo-label RUN --device cpu, then --pseudo FILE")  # fmt: skip
     assert files_under(trained) == before
 
 

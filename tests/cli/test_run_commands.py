@@ -55,14 +55,18 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(
     with monkeypatch.context() as patch:
         interrupt_epoch(patch, 3)
         result = salt(*TRAIN, "--run", "half", code=130)
-    assert result.stderr.endswith("interrupted; a half-trained fold goes on with --resume\n")
+    assert result.stderr.endswith(
+        "interrupted; to go on: salt train --config tiny.toml --run half --device cpu --resume\n"
+    )
     assert result.stdout == ""
     assert run.fold(0).checkpoint.exists()
     assert len(run.fold(0).history.read_text(encoding="utf-8").splitlines()) == 3
     before = files_under(trained)
     refused(2, *TRAIN, "--run", "half", found="fold 0 of run half is half trained",
             expected="a decision",
-            then="salt train --run half --fold 0 --resume; .*--fold 0 --overwrite")  # fmt: skip
+            then="go on with it: salt train --run half --fold 0 --resume --config tiny.toml "
+            "--device cpu, or start it anew: salt train --run half --fold 0 --overwrite --conf",
+            )  # fmt: skip
     refused(2, *TRAIN, "--run", "half", "--resume", "--set", "stage.bce.epochs=9",
             found=r"another configuration \(stage.bce.epochs: 4 -> 9\)",
             expected="one configuration", then="--run NEW_NAME")  # fmt: skip
@@ -129,7 +133,8 @@ def test_a_loss_that_is_no_number_ends_with_1(trained: Path) -> None:
     before = files_under(trained / "runs/tiny")
     steep = ("--set", "stage.bce.optimizer.lr=1e38")
     refused(1, *TRAIN, "--run", "steep", *steep, found="training loss of stage 'bce' is (nan|inf)",
-            expected="a finite loss", then=r"steep-calmer .*optimizer.lr=2.5e\+37")  # fmt: skip
+            expected="a finite loss",
+            then=r"--run steep-slower .*optimizer.lr=2.5e\+37")  # fmt: skip
     assert files_under(trained / "runs/tiny") == before
     assert RunFolder(trained / "runs/steep").claimed_folds() == []
     [summary] = json.loads(salt(*TRAIN, "--run", "steep", "--json").stdout)
@@ -238,7 +243,12 @@ def test_ensemble_prints_one_json_document(trained: Path) -> None:
         (["tiny", "other", "--weights", "1"], "weights 1 for 2", "one positive", "--weights"),
         (["tiny", "--weights", "-1"], "weights -1", "one positive", "--weights"),
         (["tiny", "--weights", "heavy"], "--weights heavy", "one number a run", "--weights"),
-        (["tiny", "--weights", "search"], "1 member to", "two or more", "RUN RUN --weights search"),
+        (
+            ["tiny", "--weights", "search"],
+            "1 member to",
+            "two or more",
+            "tiny RUN --weights search",
+        ),
         (["tiny", "--post", "blank"], "step 'blank'", "'blank-empty'", "--post blank-empty"),
         (["tiny", "--post", "none", "--post", "x"], "none beside x", "or none", "none alone"),
         (["tiny", "--how", "vot"], "unknown average 'vot'", "did you mean 'vote'", "--how mean"),

@@ -23,7 +23,7 @@ def test_the_rate_is_told_with_the_command_that_takes_it(trained: Path) -> None:
     rate = first.split(" at ")[1].split(";")[0]
     assert third == (
         "next: salt train --config tiny.toml --run new --set augment.pipeline=none "
-        f"--set training.seed=1 --set stage.bce.optimizer.lr={rate} --fold 0"
+        f"--set training.seed=1 --set stage.bce.optimizer.lr={rate} --fold 0 --device cpu"
     )
     assert "run new, fold 0, stage bce: 20 steps" in result.stderr
 
@@ -35,7 +35,7 @@ def test_one_json_document_whose_command_is_configured_right(trained: Path) -> N
     assert report["picture"] == str(Path("runs/new/lr-find.png"))
     words = shlex.split(report["command"])
     assert words[:2] == ["salt", "train"]
-    assert words[-2:] == ["--fold", "1"]
+    assert words[-4:] == ["--fold", "1", "--device", "cpu"]
     overrides = [word for before, word in itertools.pairwise(words) if before == "--set"]
     config = load_config(Path("tiny.toml"), overrides)
     assert config.stage[1].optimizer.lr == report["suggestion"]["steepest"]

@@ -246,12 +246,17 @@ def test_bad_table_is_refused(tmp_path: Path, old: str, new: str, message: str) 
     put(path, GOOD.encode())
     read_folds(path, ["a", "b"], masks_of([0, 8]))
     put(path, GOOD.replace(old, new, 1).encode())
-    with pytest.raises(DataError, match=rf"{message}[\s\S]*next: salt make-folds"):
+    with pytest.raises(
+        DataError, match=rf"{message}[\s\S]*next: restore it, or .*: salt make-folds --out "
+    ):
         read_folds(path, ["a", "b"], masks_of([0, 8]))
 
 
 def test_missing_table_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"folds\.csv cannot be read[\s\S]*next: salt make-folds"):
+    with pytest.raises(
+        DataError,
+        match=r"folds\.csv cannot be read[\s\S]*next: salt make-folds",
+    ):
         read_folds(tmp_path / "folds.csv", IDS, masks_of(AREAS))
 
 

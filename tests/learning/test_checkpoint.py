@@ -9,7 +9,6 @@ from torch import nn
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 
-ANEW = "salt train --run tiny --fold 1 --overwrite"
 CPU = torch.device("cpu")
 
 
@@ -54,7 +53,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.pt", progress(), network, optimizer)
     drawn = torch.rand(3)
 
-    checkpoint = load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW)
+    checkpoint = load_checkpoint(tmp_path / "c.pt", CPU)
     other = nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1))
     assert checkpoint.restore(other) == progress()
     assert torch.equal(torch.rand(3), drawn)
@@ -67,8 +66,8 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_between_stages_there_is_no_optimiser(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.pt", Progress(), nn.Linear(1, 1), None)
-    assert load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW).optimizer == {}
-    assert load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW).progress == Progress()
+    assert load_checkpoint(tmp_path / "c.pt", CPU).optimizer == {}
+    assert load_checkpoint(tmp_path / "c.pt", CPU).progress == Progress()
 
 
 def test_nothing_else_is_left_beside_it(tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     for length in (0, 10, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:length])
         with pytest.raises(TrainingError, match=r"c\.pt cannot be read: \w+(.|\n)*--overwrite"):
-            load_checkpoint(path, CPU, anew=ANEW)
+            load_checkpoint(path, CPU)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_another_file_of_torch_is_refused(state: object, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "c.pt")
     with pytest.raises(TrainingError, match=r"c\.pt cannot be read: \w+Error"):
-        load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW)
+        load_checkpoint(tmp_path / "c.pt", CPU)
 
 
 def test_a_progress_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -102,10 +101,10 @@ def test_a_progress_of_another_version_is_refused(tmp_path: Path) -> None:
     state["progress"]["patience"] = 3
     torch.save(state, tmp_path / "c.pt")
     with pytest.raises(TrainingError, match=r"cannot be read: TypeError: .*patience"):
-        load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW)
+        load_checkpoint(tmp_path / "c.pt", CPU)
 
 
 def test_no_pickle_is_run(tmp_path: Path) -> None:
     torch.save({"progress": Path("x")}, tmp_path / "c.pt")
     with pytest.raises(TrainingError, match="cannot be read: UnpicklingError"):
-        load_checkpoint(tmp_path / "c.pt", CPU, anew=ANEW)
+        load_checkpoint(tmp_path / "c.pt", CPU)

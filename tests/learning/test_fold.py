@@ -230,9 +230,12 @@ def test_weights_of_another_configuration_are_refused(trained: FoldFolder) -> No
 
 
 def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
-    folder = FoldFolder(tmp_path, 2)
+    folder = FoldFolder(tmp_path / "runs/mine/fold2", 2)
+    folder.path.mkdir(parents=True)
     folder.summary.write_text('{"fold": 2}')
-    with pytest.raises(DataError, match=r"fold\.json is not a fold's summary(.|\n)*--fold 2"):
+    with pytest.raises(
+        DataError, match=r"fold\.json is not a fold's summary(.|\n)*--run mine --fold 2"
+    ):
         read_summary(folder)
     folder.summary.write_text("{")
     with pytest.raises(DataError, match=r"fold\.json cannot be read"):

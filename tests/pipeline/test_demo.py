@@ -31,6 +31,9 @@ def test_the_demo_goes_through_and_is_repeatable(
     assert 0 <= report.test_score <= 1
     assert 0 < report.nothing_score < 1
     assert 0 <= report.promised <= 1
+    assert report.test_interval[0] <= report.test_score <= report.test_interval[1]
+    assert report.promised_interval[0] <= report.promised <= report.promised_interval[1]
+    assert report.chance <= 2**0.5
     picture = cv2.imread(str(report.picture))
     assert picture is not None
     assert picture.std() > 0

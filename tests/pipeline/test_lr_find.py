@@ -47,7 +47,7 @@ def test_a_run_can_be_trained_after_its_sweep(trained: Path) -> None:
 
 def test_a_trained_run_keeps_all_it_has(trained: Path) -> None:
     before = files_under(trained / "runs/tiny")
-    run, config = choose_run(WORKSPACE, run="tiny")
+    run, config, _ = choose_run(WORKSPACE, run="tiny")
     report = find_learning_rate(WORKSPACE, run, config, sweep=SHORT, device="cpu")
     after = files_under(trained / "runs/tiny")
     assert set(after) - set(before) == {"lr-find.csv", "lr-find.png"}

@@ -244,7 +244,9 @@ def test_unusable_names_are_refused(trained: Path, runs: list[str], found: str) 
 
 def test_runs_without_a_common_fold_are_refused(trained: Path) -> None:
     Path("runs/other/fold1/fold.json").unlink()
-    with pytest.raises(ConfigError, match=r"no fold that tiny and other have(.|\n)*--run tiny"):
+    with pytest.raises(
+        ConfigError, match=r"no fold that tiny and other have(.|\n)*--run other --fold 0"
+    ):
         label("tiny", "other")
     Path("runs/other/fold2/fold.json").unlink()
     with pytest.raises(ConfigError, match="no fold that other have"):

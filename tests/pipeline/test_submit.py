@@ -167,7 +167,7 @@ def test_ids_that_differ_are_refused(workspace: Workspace, made: TinyCompetition
 def test_an_ensemble_without_test_tiles_cannot_be_submitted(workspace: Workspace) -> None:
     (workspace.ensembles / "quick/test.json").unlink()
     with pytest.raises(
-        DataError, match=r"quick has no predictions of test tiles(.|\n)*salt ensemble"
+        DataError, match=r"quick has no predictions of test tiles(.|\n)*make the ensemble"
     ):
         submit(workspace)
 

@@ -1,0 +1,443 @@
+"""Every command that an error advises is run as printed: it helps, and harms nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from kaggle_salt.competition import kaggle_client
+from kaggle_salt.config import StageConfig
+from kaggle_salt.errors import DataError, SaltError, salt_command
+from kaggle_salt.learning.training import FoldTraining
+from kaggle_salt.pseudo_labels import manifest_path
+from kaggle_salt.runs import file_hash
+from tests.makers import put
+from tests.remedy_sites import COMMAND, Site, sites
+from tests.tiny import TINY, Salt, files_under, salt, write_data
+
+CPU = ("--device", "cpu")
+LABELS = "runs/tiny/pseudo-labels.csv"
+SURE = ("--confidence", "0", "--low", ".5", "--high", ".5")
+
+#: What stands for RUN where it is to teach: the tiny network is sure of nothing.
+UNSURE = f"tiny {' '.join(SURE)}"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A fault, the call that meets it, and what is promised.
+
+    Args:
+        call: The command line that is refused.
+        breaks: Makes the fault; the folder of a trained workspace is the current one.
+        changes: Patterns of the files that the remedy may write or remove.
+        added: What the next step asks to add to the call, to make it succeed.
+        fills: What stands for the words in capitals of the remedy; one run for each.
+        again: Whether the refused call, with ``added``, succeeds after the remedy.
+    """
+
+    call: tuple[str, ...]
+    breaks: Callable[[], object] = lambda: None
+    changes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    fills: tuple[str, ...] = ("tiny",)
+    again: bool = True
+
+
+def damage(*names: str) -> Callable[[], None]:
+    def write() -> None:
+        for name in names:
+            Path(name).write_bytes(b"{}")
+
+    return write
+
+
+def remove(*names: str) -> Callable[[], None]:
+    def unlink() -> None:
+        for name in names:
+            shutil.rmtree(name) if Path(name).is_dir() else Path(name).unlink()
+
+    return unlink
+
+
+def all_of(*steps: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run
+
+
+def half_trained(run: str, fold: int) -> Callable[[], None]:
+    return remove(f"runs/{run}/fold{fold}/fold.json")
+
+
+def called(*words: str) -> Callable[[], object]:
+    return lambda: salt(*words)
+
+
+def edit(name: str, old: str, new: str) -> Callable[[], object]:
+    def write() -> None:
+        text = Path(name).read_text(encoding="utf-8")
+        assert old in text
+        Path(name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return write
+
+
+def nan_once() -> None:
+    """Let the first loss that is told be no number."""
+    usual = FoldTraining._report
+
+    def report(self: FoldTraining, stage: StageConfig, steps: int, _: float | None) -> None:
+        FoldTraining._report = usual  # type: ignore[method-assign]
+        usual(self, stage, steps, float("nan"))
+
+    FoldTraining._report = report  # type: ignore[method-assign]
+
+
+def manifest_says(**told: object) -> Callable[[], None]:
+    """Labels whose manifest tells of other networks or data than those that are there."""
+
+    def write() -> None:
+        path = manifest_path(Path(LABELS))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["made_of"] |= told
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    return write
+
+
+def foreign_tile() -> None:
+    """Labels of a tile that is no test tile any more, in files that vouch for each other."""
+    sample = Path("data/sample_submission.csv").read_text(encoding="utf-8").splitlines()
+    table = Path(LABELS).read_text(encoding="utf-8")
+    tile = next(line.split(",")[0] for line in sample[1:] if line.split(",")[0] in table)
+    Path(LABELS).write_text(table.replace(tile, "stranger"), encoding="utf-8")
+    path = manifest_path(Path(LABELS))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["made_of"]["settings"]["limit"] = 7
+    key = next(key for key in document if key.endswith(("sha256", "_hash")))
+    path.write_text(json.dumps(document | {key: file_hash(Path(LABELS))}), encoding="utf-8")
+
+
+#: The shared call of a student, and the labels made for it.
+STUDENT = ("train", "--config", "tiny.toml", "--run", "student", "--pseudo", LABELS, *CPU)
+LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
+MADE = called(*LABEL)
+TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
+LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
+ANEW = {"changes": ("data-anew/*",), "added": ("--data", "data-anew")}
+TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.csv")}
+HALF = ("train", "--run", "tiny", *CPU)
+
+SITUATIONS: dict[str, list[Situation]] = {
+    "GET_ANEW": [
+        Situation(("check",), damage("data/train.zip"), **ANEW),  # type: ignore[arg-type]
+        Situation(("check",), damage("data/train.csv"), **ANEW),  # type: ignore[arg-type]
+        Situation(("check",), remove("data/sample_submission.csv"), **ANEW),  # type: ignore[arg-type]
+    ],
+    "tiles:_require_files": [
+        Situation(("check",), remove("data"), ("data/*",)),
+        Situation(("check", "--data", "my data"), changes=("my data/*",)),
+    ],
+    "tiles:_require_files#2": [Situation(("check",), remove("data/train.zip"), ("data/*",))],
+    "folds:_refuse_impossible_split": [
+        Situation(("make-folds", "--n-folds", "99", "--out", "a.csv"), changes=("a.csv",),
+                  added=("--n-folds", "5")),
+    ],
+    "folds:read_folds": [
+        Situation(("ensemble", "tiny", *CPU), remove("folds/folds.csv"),
+                  ("folds/folds.csv", *TEST_FILES)),
+        Situation(("ensemble", "tiny", "--folds", "my own.csv", *CPU),
+                  changes=("my own.csv", *TEST_FILES)),
+        Situation(("ensemble", "tiny", *CPU), damage("folds/folds.csv"), **TABLE),  # type: ignore[arg-type]
+    ],
+    "folds:read_folds#2": [
+        Situation(("ensemble", "tiny", *CPU),
+                  all_of(edit("folds/folds.csv", ",1\n", ",0\n"),
+                         edit("folds/folds.csv", ",2\n", ",0\n")), **TABLE),  # type: ignore[arg-type]
+    ],
+    "folds:_bad_cell": [
+        Situation(("ensemble", "tiny", *CPU), edit("folds/folds.csv", ",1\n", ",x\n"), **TABLE),  # type: ignore[arg-type]
+    ],
+    "folds:_refuse_other_tiles": [
+        Situation(("ensemble", "tiny", *CPU),
+                  lambda: put(Path("folds/folds.csv"), b"id,coverage,stratum,fold\na,0,0,0\n"),
+                  **TABLE),  # type: ignore[arg-type]
+    ],
+    "blending:common_ids": [
+        Situation(("ensemble", "tiny", "other", *CPU), remove("runs/other/fold1"),
+                  ("runs/tiny/fold2/*", "runs/other/fold[01]/*", *TEST_FILES),
+                  fills=("tiny", "other")),
+    ],
+    "weight_search:search_weights": [
+        Situation(("ensemble", "tiny", "--weights", "search", "--name", "best", *CPU),
+                  changes=TEST_FILES, fills=("other",), again=False),
+    ],
+    "checkpoint:load_checkpoint": [
+        Situation((*HALF, "--fold", "0,1", "--resume"),
+                  all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
+                  ("runs/tiny/fold1/*",)),
+    ],
+    "fold:read_summary": [
+        Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
+        Situation(("ensemble", "other", *CPU), damage("runs/other/fold1/fold.json"),
+                  ("runs/other/fold1/*", *TEST_FILES)),
+    ],
+    "fold:load_networks": [
+        Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold1/weights.safetensors"),
+                  ("runs/tiny/fold1/*", *TEST_FILES)),
+    ],
+    "predictions:load": [
+        Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/oof.npy"),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
+    ],
+    "training:_refuse_nan": [
+        Situation(("train", "--config", "tiny.toml", "--run", "steep", *CPU), nan_once,
+                  changes=("runs/steep-slower/*",), again=False),
+    ],
+    "members:report_missing": [
+        Situation(("ensemble", "tiny", "--require-all", *CPU),
+                  changes=("runs/tiny/fold2/*", *TEST_FILES)),
+    ],
+    "members:_last_run": [
+        Situation(("ensemble", *CPU), remove("runs"), ("runs/*",)),
+    ],
+    "members:_run_weights": [
+        Situation(("ensemble", "tiny", "tiny", "--name", "my own", *CPU),
+                  changes=TEST_FILES, again=False),
+    ],
+    "members:open_member": [
+        Situation(("ensemble", "other", *CPU),
+                  all_of(remove("runs/other/fold1"), half_trained("other", 2)),
+                  ("runs/other/fold2/*", *TEST_FILES)),
+        Situation(("ensemble", "other", *CPU), remove("runs/other/fold1", "runs/other/fold2"),
+                  ("runs/other/*", *TEST_FILES)),
+    ],
+    "pseudo_label:_open_teachers": [
+        Situation(("pseudo-label", "tiny", *CPU),
+                  remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),
+                  added=SURE),
+    ],
+    "pseudo_label:_open_teachers#2": [
+        Situation(("pseudo-label", "tiny", "tiny", *SURE, *CPU), changes=LABEL_FILES, again=False),
+    ],
+    "pseudo_label:_networks": [
+        Situation(("pseudo-label", "tiny", "other", *SURE, *CPU),
+                  remove("runs/other/fold1"), ("runs/other/fold0/*", *LABEL_FILES)),
+    ],
+    "rounds:_given_labels": [
+        Situation(("train", "--config", "tiny.toml", "--run", "s", "--rounds", "2", *CPU),
+                  changes=("runs/*",), added=("--pseudo", LABELS), fills=(UNSURE,)),
+    ],
+    "training_data:_read_labels": [
+        Situation(("train", "--config", "tiny.toml", "--run", "s", "--set",
+                   'stage.bce.tiles="pseudo"', *CPU),
+                  changes=(*LABEL_FILES, "runs/s/*"), added=("--pseudo", LABELS),
+                  fills=(UNSURE,)),
+    ],
+    "training_data:_read_labels#2": [
+        Situation(STUDENT, all_of(MADE, foreign_tile), ("runs/student/*", *LABEL_FILES),
+                  fills=(UNSURE,)),
+    ],
+    "pseudo_labels:_unusable": [
+        Situation(STUDENT, all_of(MADE, damage(LABELS)), ("runs/student/*", *LABEL_FILES),
+                  fills=(UNSURE,)),
+    ],
+    "pseudo_labels:read_pseudo_labels": [
+        Situation((*STUDENT, "--fold", "2"), MADE,
+                  ("runs/tiny/fold2/*", "runs/student/*", *LABEL_FILES)),
+    ],
+    "pseudo_labels:_refuse_other_data": [
+        Situation(STUDENT, all_of(MADE, manifest_says(folds_hash="other")),
+                  ("runs/student/*", *LABEL_FILES)),
+    ],
+    "pseudo_labels:_refuse_leak": [
+        Situation(STUDENT, all_of(MADE, manifest_says(networks={
+            "0": [{"run": "tiny", "fold": 1, "weights_hash": "x"}]})),
+            ("runs/student/*", *LABEL_FILES)),
+    ],
+    "train:_check_folders": [
+        Situation((*HALF, "--fold", "0,1"), half_trained("tiny", 1), ("runs/tiny/fold1/*",)),
+    ],
+    "runs:open_run": [
+        Situation(("ensemble", "quick2", *CPU), changes=("runs/quick2/*", *TEST_FILES)),
+    ],
+    "submit:_find_ensemble": [
+        Situation(("submit", "--out", "my files"), changes=("my files/*", *TEST_FILES)),
+    ],
+    "submit:_find_ensemble#2": [
+        Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
+                  called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
+    ],
+}  # fmt: skip
+
+#: Sites that no command line reaches, and why.
+NOT_REACHED = {"kaggle_client:upload": "salt submit writes the file before it sends it"}
+
+
+class Kaggle:
+    """Kaggle's client, with the tiny competition."""
+
+    def competition_download_files(
+        self, competition: str, path: str, force: bool = False, quiet: bool = True
+    ) -> None:
+        made = Path(path) / ".made"
+        write_data(made)
+        (made / "hidden_test_masks.zip").unlink()
+        shutil.make_archive(str(Path(path) / competition), "zip", made)
+        shutil.rmtree(made)
+
+
+@pytest.fixture
+def hit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+    """File and line of every frame that errors were made under."""
+    frames: list[tuple[str, int]] = []
+    usual = SaltError.__init__
+
+    def remember(self: SaltError, *given: object, **named: object) -> None:
+        frame = sys._getframe(1)
+        while frame is not None:
+            frames.append((frame.f_code.co_filename, frame.f_lineno))
+            frame = frame.f_back  # type: ignore[assignment]
+        usual(self, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SaltError, "__init__", remember)
+    return frames  # type: ignore[return-value]
+
+
+def commands_in(step: str) -> list[str]:
+    """The commands of a next step: each to the end of its line, or before a comma or semicolon."""
+    starts = [found.start() for found in COMMAND.finditer(step)]
+    ends = [*starts[1:], len(step)]
+    parts = [step[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [re.split(r"[,;](?:\s|$)|\n", part)[0].strip() for part in parts]
+
+
+def words_of(command: str, fill: str) -> list[str]:
+    words = shlex.split(command)[1:]
+    return [one for word in words for one in (fill.split() if word == "RUN" else [word])]
+
+
+def test_every_site_has_a_situation() -> None:
+    keys = {site.key for site in sites()}
+    assert len(keys) > 30
+    assert keys == SITUATIONS.keys() | NOT_REACHED.keys()
+
+
+CASES = [
+    pytest.param(key, situation, id=f"{key}-{number}")
+    for key, situations in SITUATIONS.items()
+    for number, situation in enumerate(situations)
+]
+
+
+@pytest.mark.parametrize(("key", "situation"), CASES)
+def test_the_advice_helps_and_harms_nothing_else(
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hit: list[tuple[str, int]],
+    key: str,
+    situation: Situation,
+) -> None:
+    monkeypatch.setattr(kaggle_client, "_connect", Kaggle)
+    tiny_is_what_suits(monkeypatch)
+    situation.breaks()
+    hit.clear()
+    refused = Salt(situation.call)
+    assert refused.exit_code in (1, 2, 3), refused.stdout + refused.stderr
+    assert any(at(site, hit) for site in sites() if site.key == key), refused.stderr
+    found = commands_in(refused.stderr.partition("\nnext: ")[2])
+    assert found, refused.stderr
+    before = files_under(trained)
+    for command in found if "go on with it" not in refused.stderr else found[:1]:
+        for fill in situation.fills if "RUN" in command.split() else ("",):
+            salt(*words_of(command, fill))
+    if situation.again:
+        salt(*situation.call, *situation.added)
+    after = files_under(trained)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    harmed = [name for name in changed if not any(fnmatch(name, p) for p in allowed(situation))]
+    assert not harmed, refused.stderr
+    assert changed or not situation.changes
+
+
+def allowed(situation: Situation) -> tuple[str, ...]:
+    """What may change: what the remedy is for, and what the call itself writes when it succeeds."""
+    return (*situation.changes, *(TEST_FILES if situation.call[0] == "ensemble" else ()))
+
+
+def at(site: Site, frames: list[tuple[str, int]]) -> bool:
+    return any(Path(f) == site.path and site.first <= line <= site.last for f, line in frames)
+
+
+def tiny_is_what_suits(patch: pytest.MonkeyPatch) -> None:
+    """Let the preset that suits the machine be the tiny one."""
+    Path("suits.toml").write_text(TINY, encoding="utf-8")
+    patch.setattr("kaggle_salt.pipeline.choose.preset_path", lambda _: Path("suits.toml"))
+
+
+def test_starting_anew_takes_the_half_trained_fold_alone(trained: Path) -> None:
+    half_trained("tiny", 1)()
+    step = Salt((*HALF, "--fold", "0,1")).stderr.partition("\nnext: ")[2]
+    go_on, anew = commands_in(step)
+    assert go_on == "salt train --run tiny --fold 0,1 --resume --device cpu"
+    assert anew == "salt train --run tiny --fold 1 --overwrite --device cpu"
+    before = files_under(trained)
+    salt(*shlex.split(anew)[1:])
+    after = files_under(trained)
+    assert {n for n in before if before[n] != after.get(n)} <= {
+        name for name in before if name.startswith("runs/tiny/fold1/")
+    }
+
+
+def test_a_remedy_says_where_things_lie_as_the_call_did(trained: Path) -> None:
+    """The issue's own case: run b is damaged, and another run must not pay for it."""
+    shutil.move("runs", "all runs")
+    shutil.move("data", "tiles")
+    damage("all runs/other/fold1/fold.json")()
+    told = Salt(("ensemble", "other", "--data", "tiles", "--runs", "all runs", *CPU)).stderr
+    before = files_under(trained)
+    [command] = commands_in(told.partition("\nnext: ")[2])
+    assert command == (
+        "salt train --run other --fold 1 --overwrite --data tiles --runs 'all runs' --device cpu"
+    )
+    salt(*shlex.split(command)[1:])
+    after = files_under(trained)
+    assert {name.rpartition("/")[0] for name in after if before.get(name) != after[name]} == {
+        "all runs/other/fold1"
+    }
+
+
+def test_what_the_environment_says_is_not_said_again(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage("runs/other/fold1/fold.json")()
+    monkeypatch.setenv("SALT_RUNS", "runs")
+    told = Salt(("ensemble", "other")).stderr
+    assert told.endswith("salt train --run other --fold 1 --overwrite\n")
+
+
+def test_a_remedy_of_the_demo_leaves_the_runs_outside_alone(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("a", next_step=salt_command("train", "--run", "tiny", "--overwrite"))
+
+    monkeypatch.setattr("kaggle_salt.pipeline.demo.run_demo", fail)
+    told = Salt(("demo", "my demo")).stderr
+    assert told.endswith(
+        "next: salt train --run tiny --overwrite --data 'my demo/data' --runs 'my demo/runs' "
+        "--folds 'my demo/folds/folds.csv'\n"
+    )
