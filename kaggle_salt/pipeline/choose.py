@@ -38,14 +38,7 @@ def choose_run(
             next_step="leave out --preset or --config",
         )
     name = run or preset or (config_file.stem if config_file else DEFAULT_PRESET)
-    require_plain_name(name, "a run")
-    if name in RESERVED_NAMES:
-        raise ConfigError(
-            f"a run cannot be called '{name}'",
-            expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
-            next_step="--run NAME",
-        )
-    folder = RunFolder(workspace.runs / name)
+    folder = run_called(workspace, name)
     if config_file:
         source = config_file
     elif preset is None and folder.config.exists():
@@ -53,6 +46,22 @@ def choose_run(
     else:
         source = preset_path(preset or DEFAULT_PRESET)
     return folder, load_config(source, overrides)
+
+
+def run_called(workspace: Workspace, name: str) -> RunFolder:
+    """The folder of the run of that name, trained or not.
+
+    Raises:
+        ConfigError: No run can be called so.
+    """
+    require_plain_name(name, "a run")
+    if name in RESERVED_NAMES:
+        raise ConfigError(
+            f"a run cannot be called '{name}'",
+            expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
+            next_step="--run NAME",
+        )
+    return RunFolder(workspace.runs / name)
 
 
 def parse_folds(text: str, known: list[int]) -> list[int]:
