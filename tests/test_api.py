@@ -165,9 +165,7 @@ def test_settings_become_toml(value: object, text: str) -> None:
 
 
 def test_a_setting_that_toml_cannot_say_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"model.encoder is set to None\nexpected: text, a number"
-    ):
+    with pytest.raises(ConfigError, match=r"model.encoder is set to None\nexpected: text"):
         load_preset("quick", set={"model.encoder": None})
 
 
