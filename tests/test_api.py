@@ -93,7 +93,7 @@ def test_epochs_go_by_as_lines(fresh: Path, capsys: pytest.CaptureFixture[str]) 
     train("data", config="tiny.toml", device="cpu")
     told = capsys.readouterr()
     assert told.err == ""
-    epochs = [line for line in told.out.splitlines() if line.startswith("epoch ")]
+    epochs = [line for line in told.out.splitlines() if "  validation " in line]
     assert [line.split()[1] for line in epochs] == ["1", "2", "3", "4", "5"]
     assert "run tiny, fold 0: " in told.out
 

@@ -95,7 +95,7 @@ def test_the_tour_runs(
     assert shown == [1] * 4
     assert any(isinstance(value, pd.DataFrame) for value in values)
     told = capsys.readouterr().out
-    assert told.count("epoch ") == 2 * 2 * 9
+    assert told.count("  validation ") == 2 * 2 * 9  # runs, folds, epochs
     masks, truth = namespace["masks"], namespace["truth"]
     assert masks.shape == truth.shape == (30, 48, 48)
     assert masks.dtype == np.bool_
