@@ -1,8 +1,89 @@
-"""From Kaggle's tiles to a checked submission, with a score that can be trusted."""
+"""From Kaggle's tiles to a checked submission, with a score that can be trusted.
 
-from importlib.metadata import PackageNotFoundError, version
+What a notebook or a script needs is here: ``from kaggle_salt import train``. Importing the
+package loads none of it; each name is fetched from its module when it is first asked for.
+"""
 
-try:
-    __version__ = version("kaggle-salt")
-except PackageNotFoundError:  # imported from a source tree that was never installed
-    __version__ = "0+unknown"
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kaggle_salt.api import (
+        check_data,
+        ensemble,
+        load_preset,
+        make_folds,
+        pseudo_label,
+        submit,
+        train,
+    )
+    from kaggle_salt.competition.metric import image_scores, score
+    from kaggle_salt.competition.rle import decode, encode, encode_batch
+    from kaggle_salt.competition.tiles import Competition
+    from kaggle_salt.errors import SaltError
+    from kaggle_salt.pipeline.workspace import Workspace
+    from kaggle_salt.predictions import Predictions
+    from kaggle_salt.synthetic.kaggle_files import write_demo_competition
+
+    __version__: str
+
+__all__ = [
+    "Competition",
+    "Predictions",
+    "SaltError",
+    "Workspace",
+    "__version__",
+    "check_data",
+    "decode",
+    "encode",
+    "encode_batch",
+    "ensemble",
+    "image_scores",
+    "load_preset",
+    "make_folds",
+    "pseudo_label",
+    "score",
+    "submit",
+    "train",
+    "write_demo_competition",
+]
+
+#: The modules that hold them.
+_HOMES = {
+    "api": (
+        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
+    ),
+    "competition.metric": ("image_scores", "score"),
+    "competition.rle": ("decode", "encode", "encode_batch"),
+    "competition.tiles": ("Competition",),
+    "errors": ("SaltError",),
+    "pipeline.workspace": ("Workspace",),
+    "predictions": ("Predictions",),
+    "synthetic.kaggle_files": ("write_demo_competition",),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value: object = _version()
+    else:
+        homes = [home for home, names in _HOMES.items() if name in names]
+        if not homes:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{homes[0]}"), name)
+    globals()[name] = value  # asked for once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kaggle-salt")
+    except PackageNotFoundError:  # imported from a source tree that was never installed
+        return "0+unknown"

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import SaltError
+from kaggle_salt.pipeline.lines import epoch_line
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.pipeline.workspace import Progress as Callback
 
@@ -63,12 +64,7 @@ class ConsoleListener(Listener):
 
     def epoch_ends(self, row: dict[str, object], epochs_left: float) -> None:
         self.close_bar()
-        seconds = float(str(row["seconds"]))
-        self.note(
-            f"epoch {row['epoch']:>3}  {row['stage']:<12} loss {row['train_loss']:.4f}  "
-            f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  {seconds:.1f} s  "
-            f"about {_duration(epochs_left * seconds)} left"
-        )
+        self.note(epoch_line(row, epochs_left))
 
     def _open_bar(self, title: str, total: int) -> None:
         self.close_bar()
@@ -105,11 +101,3 @@ class ConsoleListener(Listener):
             self.console.print(Text("expected: " + error.expected))
         if error.next_step:
             self.console.print(Text("next: " + error.next_step))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -14,21 +14,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kaggle_salt.competition.masks import Masks, as_bool
 from kaggle_salt.errors import DataError
 
 
-def score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+def score(truth: Masks, predicted: Masks) -> float:
     """Score a set of tiles as the leaderboard does.
 
     Args:
-        truth: bool ``[N, H, W]``.
-        predicted: bool ``[N, H, W]``.
+        truth: bool ``[N, H, W]``, or uint8 of 0 and 1.
+        predicted: The same.
 
     Returns:
         Mean of the tile scores, 0 to 1.
 
     Raises:
-        DataError: There are no tiles, or the two are not boolean arrays of one shape.
+        DataError: There are no tiles, or the two are not masks of one shape.
     """
     scores = image_scores(truth, predicted)
     if not scores.size:
@@ -36,25 +37,24 @@ def score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
     return float(scores.mean())
 
 
-def image_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
+def image_scores(truth: Masks, predicted: Masks) -> NDArray[np.float64]:
     """Score each tile.
 
     Args:
-        truth: bool ``[N, H, W]``.
-        predicted: bool ``[N, H, W]``.
+        truth: bool ``[N, H, W]``, or uint8 of 0 and 1.
+        predicted: The same.
 
     Returns:
         float64 ``[N]``, each 0, .1, ..., 1.
 
     Raises:
-        DataError: The two are not boolean arrays of one shape ``[N, H, W]``.
+        DataError: The two are not masks of one shape ``[N, H, W]``.
     """
-    for name, masks in (("truth", truth), ("predicted masks", predicted)):
-        if masks.dtype != np.bool_ or masks.ndim != 3:
-            raise DataError(f"{name}: {masks.dtype} {list(masks.shape)}", expected="bool [N, H, W]")
+    truth, predicted = as_bool(truth, "true masks"), as_bool(predicted, "predicted masks")
     if truth.shape != predicted.shape:
         raise DataError(
-            f"predicted masks: {list(predicted.shape)}", expected=f"{list(truth.shape)}, as truth"
+            f"predicted masks are {list(predicted.shape)}",
+            expected=f"{list(truth.shape)}, as the true",
         )
     return scores_from_counts(_areas(truth & predicted), _areas(truth), _areas(predicted))
 

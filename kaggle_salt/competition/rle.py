@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_salt.competition.masks import Masks, as_bool
 from kaggle_salt.errors import RleError
 from kaggle_salt.predictions import blocks
 
@@ -30,37 +31,35 @@ LARGEST_TABLE = 1 << 16
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
-def encode(mask: NDArray[np.bool_]) -> str:
+def encode(mask: Masks) -> str:
     """Turn one mask into its run-length string.
 
     Args:
-        mask: bool ``[H, W]``; True is salt.
+        mask: bool ``[H, W]``, True is salt; or uint8, 1 is salt and 0 is not.
 
     Returns:
         The runs, ``""`` for an empty mask.
 
     Raises:
-        RleError: The mask is not a boolean array of two dimensions.
+        RleError: The mask is no such array of two dimensions.
     """
     return encode_batch(mask[np.newaxis])[0]
 
 
-def encode_batch(masks: NDArray[np.bool_]) -> list[str]:
+def encode_batch(masks: Masks) -> list[str]:
     """Turn many masks into run-length strings, all pixels of a block at once.
 
     Args:
-        masks: bool ``[N, H, W]``; True is salt. May be memory-mapped.
+        masks: bool ``[N, H, W]``, or uint8 of 0 and 1, as for :func:`encode`. May be
+            memory-mapped.
 
     Returns:
         One string per mask, in order.
 
     Raises:
-        RleError: The masks are not a boolean array of three dimensions.
+        RleError: The masks are no such array of three dimensions.
     """
-    if masks.dtype != np.bool_ or masks.ndim != 3:
-        raise RleError(
-            f"masks to encode are {masks.dtype} {list(masks.shape)}", expected="bool [N, H, W]"
-        )
+    masks = as_bool(masks, "masks to encode", error=RleError)
     texts: list[str] = []
     for block in blocks(masks, pixels=BLOCK_PIXELS):
         texts += _encode_block(masks[block])

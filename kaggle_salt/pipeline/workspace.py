@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from kaggle_salt.competition.tiles import Competition
@@ -15,15 +15,22 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Workspace:
-    """Folders and files that the commands share; the defaults are those of the command line."""
+    """Folders and files that the commands share; the defaults are those of the command line.
+
+    A path given as text becomes one.
+    """
 
     data: Path = Path("data")
     runs: Path = Path("runs")
     folds: Path = Path("folds/folds.csv")
     submissions: Path = Path("submissions")
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, Path(getattr(self, field.name)))
+
     @classmethod
-    def under(cls, folder: Path) -> Workspace:
+    def under(cls, folder: str | Path) -> Workspace:
         """The default layout inside ``folder``."""
         default = cls()
         return cls(

@@ -102,8 +102,29 @@ def test_tiles_of_another_shape_are_refused() -> None:
 
 def test_probabilities_are_refused() -> None:
     truth = np.zeros((2, 4, 4), np.bool_)
-    with pytest.raises(DataError, match=r"predicted masks: float32 \[2, 4, 4\]"):
+    with pytest.raises(DataError, match=r"predicted masks are float32 \[2, 4, 4\]"):
         metric.score(truth, np.zeros((2, 4, 4), np.float32))
+
+
+def test_masks_of_zeros_and_ones_score_as_booleans_do() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.random((2, 5, 7, 6)) < 0.7
+    numbers = truth.astype(np.uint8), predicted.astype(np.uint8)
+    expected = metric.image_scores(truth, predicted)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(metric.image_scores(*numbers), expected)
+    assert metric.score(truth, numbers[1]) == metric.score(truth, predicted)
+
+
+@pytest.mark.parametrize("value", [2, 255])
+def test_masks_of_other_numbers_are_refused(value: int) -> None:
+    truth = np.zeros((2, 4, 4), np.uint8)
+    other = truth.copy()
+    other[1, 2, 3] = value
+    with pytest.raises(DataError, match=f"predicted masks are uint8 with the value {value}\n"):
+        metric.score(truth, other)
+    with pytest.raises(DataError, match=f"true masks are uint8 with the value {value}\n"):
+        metric.score(other, truth)
 
 
 def test_no_tiles_have_no_score() -> None:

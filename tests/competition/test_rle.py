@@ -136,7 +136,22 @@ def test_decode_explains_a_missing_value() -> None:
         rle.decode(float("nan"), (4, 4))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("masks", [np.zeros((2, 4, 4), np.uint8), np.zeros((4, 4), np.bool_)])
-def test_only_boolean_batches_are_encoded(masks: NDArray[np.bool_]) -> None:
-    with pytest.raises(RleError, match=r"(uint8 \[2, 4, 4\]|bool \[4, 4\])\nexpected: bool \[N"):
+@pytest.mark.parametrize("masks", [np.zeros((2, 4, 4), np.int64), np.zeros((4, 4), np.bool_)])
+def test_only_batches_of_masks_are_encoded(masks: NDArray[np.bool_]) -> None:
+    with pytest.raises(RleError, match=r"(int64 \[2, 4, 4\]|bool \[4, 4\])\nexpected: bool \[N"):
         rle.encode_batch(masks)
+
+
+@given(hnp.arrays(np.bool_, (3, 4, 5)))
+def test_masks_of_zeros_and_ones_are_encoded_as_booleans_are(masks: NDArray[np.bool_]) -> None:
+    numbers = masks.astype(np.uint8)
+    assert rle.encode_batch(numbers) == rle.encode_batch(masks)
+    assert rle.encode(numbers[0]) == rle.encode(masks[0])
+    assert rle.encode_batch(numbers[:, ::2, ::2]) == rle.encode_batch(masks[:, ::2, ::2])
+
+
+def test_masks_of_other_numbers_are_refused() -> None:
+    mask = np.zeros((4, 4), np.uint8)
+    mask[1, 2] = 255
+    with pytest.raises(RleError, match=r"the value 255\n(.|\n)*next: masks > 0"):
+        rle.encode(mask)

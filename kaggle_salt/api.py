@@ -1,0 +1,284 @@
+"""The commands of ``salt`` as functions, for notebooks and scripts.
+
+Each takes what a person has at hand (a path as text, a fold as a number, settings as a dict),
+turns it into what the pipeline takes, and calls the one function there that the command line
+calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
+``verbose=False``.
+
+Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kaggle_salt.pipeline.arguments import (
+    AnyPath,
+    Folds,
+    Place,
+    Settings,
+    choose_run,
+    folds_text,
+    names_of,
+    optional_path,
+    overrides_of,
+    with_shorthands,
+    workspace_at,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kaggle_salt.competition.check import CheckReport
+    from kaggle_salt.config import Config
+    from kaggle_salt.learning.fold import FoldSummary
+    from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
+    from kaggle_salt.pipeline.pseudo_label import PseudoReport
+    from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.workspace import Listener
+    from kaggle_salt.pseudo_labels import Teachers
+
+
+def make_folds(
+    data: Place = "data",
+    *,
+    n_folds: int = 5,
+    seed: int = 0,
+    group_by: AnyPath | None = None,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> pd.DataFrame:
+    """Split the training tiles into folds, stratified by salt coverage; ``salt make-folds``.
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        n_folds: Number of folds.
+        seed: Another seed, another split.
+        group_by: CSV id,group; a group is never split across folds.
+        overwrite: Replace a table that differs.
+        verbose: Print how the work goes; without it only warnings.
+
+    Returns:
+        One row for each fold: ``fold``, ``tiles``, ``empty_share``, ``mean_coverage``,
+        ``mean_depth`` in feet. The table itself is written to ``folds/folds.csv``.
+
+    Raises:
+        ConfigError: Another table is there, or the tiles cannot be split so.
+        DataError: The data or the group file is not usable.
+    """
+    from kaggle_salt.pipeline.prepare import make_fold_table
+
+    return make_fold_table(
+        workspace_at(data), n_folds=n_folds, seed=seed,
+        group_file=optional_path(group_by), overwrite=overwrite, listener=_listener(verbose),
+    )  # fmt: skip
+
+
+def check_data(data: Place = "data", *, verbose: bool = True) -> CheckReport:
+    """Look at every file of a competition and say what is wrong with it; ``salt check``.
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        verbose: Print how the work goes.
+
+    Raises:
+        DataError: There is nothing to look at.
+    """
+    from kaggle_salt.pipeline import prepare
+
+    return prepare.check_data(workspace_at(data), listener=_listener(verbose))
+
+
+def load_preset(name: str, *, set: Settings | None = None) -> Config:
+    """A preset's configuration, to look at or to train with: ``train(config=...)``.
+
+    Args:
+        name: One of ``salt presets``.
+        set: Values by dotted key, as in ``{"stage.bce.epochs": 3}``; ``stage.*`` is every stage.
+
+    Raises:
+        ConfigError: There is no such preset or key, or a value is of the wrong kind.
+    """
+    from kaggle_salt.config_file import load_config
+    from kaggle_salt.presets import preset_path
+
+    return load_config(preset_path(name), overrides_of(set))
+
+
+def train(
+    data: Place = "data",
+    *,
+    preset: str | None = None,
+    config: Config | AnyPath | None = None,
+    run: str | None = None,
+    folds: Folds = 0,
+    set: Settings | None = None,
+    seed: int | None = None,
+    pseudo: AnyPath | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    verbose: bool = True,
+) -> list[FoldSummary]:
+    """Train folds of a run, one after the other; ``salt train``.
+
+    ``train("data", preset="quick", folds=0, set={"stage.bce.epochs": 1})``
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        preset: One of ``salt presets``; without preset and config, the run's own if it has been
+            begun, else what suits the machine.
+        config: In place of a preset, a TOML file, or what :func:`load_preset` gave.
+        run: Name of the run; by default that of the preset or file.
+        folds: ``0``, ``[0, 1]`` or ``"all"``.
+        set: Values by dotted key, as in ``{"stage.bce.epochs": 3}``; ``stage.*`` is every stage.
+        seed: Seed of weights and batches, the key ``training.seed``.
+        pseudo: CSV of pseudo-labels to train on, the key ``pseudo.file``.
+        resume: Go on with half-trained folds.
+        overwrite: Train these folds anew.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        verbose: Print a line for each epoch; without it only warnings.
+
+    Returns:
+        A summary of each fold asked for, finished before or now.
+
+    Raises:
+        SaltError: Before any training, if something asked for cannot be done.
+    """
+    from kaggle_salt.pipeline import train as pipeline
+
+    workspace, listener = workspace_at(data), _listener(verbose)
+    settings = with_shorthands(set, seed=seed, pseudo=pseudo)
+    chosen = choose_run(workspace, run, preset, config, settings, device, listener)
+    return pipeline.train(
+        workspace, chosen.run, chosen.config, folds=folds_text(folds), device=device,
+        resume=resume, overwrite=overwrite, because=chosen.because, listener=listener,
+    )  # fmt: skip
+
+
+def ensemble(
+    data: Place = "data",
+    runs: str | Sequence[str] = (),
+    *,
+    name: str | None = None,
+    weights: Weights = None,
+    how: str = "mean",
+    steps: int = 30,
+    require_all: bool = False,
+    device: str = "auto",
+    verbose: bool = True,
+) -> EnsembleReport:
+    """Average folds and runs, choose the threshold out of fold, predict the test tiles.
+
+    It is ``salt ensemble``.
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        runs: Name of a run, or of several to blend; by default the one trained last.
+        name: Name of the ensemble; by default the runs' names joined by ``+``.
+        weights: One positive number for each run, equal by default, or ``"search"``.
+        how: ``mean``, ``logits`` or ``vote``: what is averaged.
+        steps: Runs that a search of the weights takes at most, counted with repetition.
+        require_all: Refuse an ensemble that lacks a fold.
+        device: Where the test tiles are predicted.
+        verbose: Print how the work goes; without it only warnings.
+
+    Raises:
+        ConfigError: Unknown run or average, no trained fold, or wrong weights.
+        DataError: The runs do not belong to this data.
+    """
+    from kaggle_salt.pipeline import ensemble as pipeline
+
+    return pipeline.ensemble(
+        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
+        require_all=require_all, device=device, listener=_listener(verbose),
+    )  # fmt: skip
+
+
+def submit(
+    data: Place = "data",
+    *,
+    ensemble: str | None = None,
+    name: str | None = None,
+    threshold: float | None = None,
+    min_area: int | None = None,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> SubmissionReport:
+    """Write the submission CSV, read it back and compare it with the masks; ``salt submit``.
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        ensemble: Name of an ensemble; by default the one made last.
+        name: Name of the submission; by default the ensemble's.
+        threshold: In place of the one chosen out of fold, in [0, 1].
+        min_area: In place of the one chosen out of fold, in pixels.
+        overwrite: Replace a submission of that name made of something else.
+        verbose: Print how the work goes; without it only warnings.
+
+    Raises:
+        ConfigError: There is no ensemble, or another submission has the name.
+        DataError: The ids are not those of the sample submission.
+    """
+    from kaggle_salt.pipeline import submit as pipeline
+
+    return pipeline.submit(
+        workspace_at(data), ensemble=ensemble, name=name, threshold=threshold, min_area=min_area,
+        overwrite=overwrite, listener=_listener(verbose),
+    )  # fmt: skip
+
+
+def pseudo_label(
+    data: Place = "data",
+    runs: str | Sequence[str] = (),
+    *,
+    low: float = 0.2,
+    high: float = 0.8,
+    confidence: float = 0.9,
+    limit: int | None = None,
+    teachers: Teachers = "fold",
+    out: AnyPath | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    verbose: bool = True,
+) -> PseudoReport:
+    """Label the test tiles that trained runs are sure of, for ``train(pseudo=report.csv)``.
+
+    It is ``salt pseudo-label``.
+
+    Args:
+        data: Folder with Kaggle's files, or a workspace.
+        runs: Name of the run that teaches, or of several; their networks count alike.
+        low: Pixels below this probability are sure.
+        high: Pixels above this probability are sure.
+        confidence: Share of a tile's pixels that must be sure.
+        limit: Tiles to take at most for a fold.
+        teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
+        out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
+        overwrite: Replace a file made of something else.
+        device: Where the test tiles are predicted.
+        verbose: Print how the work goes; without it only warnings.
+
+    Raises:
+        ConfigError: No run, one that cannot teach, no confident tile, or a file is there already.
+        DataError: There are no test tiles, or a run does not belong to this data.
+    """
+    from kaggle_salt.pipeline import pseudo_label as pipeline
+    from kaggle_salt.pseudo_labels import Confidence
+
+    return pipeline.pseudo_label(
+        workspace_at(data), names_of(runs), wanted=Confidence(low, high, confidence, limit),
+        teachers=teachers, out=optional_path(out), overwrite=overwrite,
+        device=device, listener=_listener(verbose),
+    )  # fmt: skip
+
+
+def _listener(verbose: bool) -> Listener:
+    """Prints plain lines, which a notebook shows as they come; or nothing but warnings."""
+    from kaggle_salt.pipeline.lines import Lines, WarningLines
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    return Lines(say) if verbose else WarningLines(say)
