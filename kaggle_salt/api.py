@@ -75,19 +75,25 @@ def make_folds(
     )  # fmt: skip
 
 
-def check_data(data: Place = "data", *, verbose: bool = True) -> CheckReport:
+def check_data(
+    data: Place = "data", *, mask_threshold: int | None = None, verbose: bool = True
+) -> CheckReport:
     """Look at every file of a competition and say what is wrong with it; ``salt check``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
+        mask_threshold: Remember that grey levels of masks from this on, 1 to 255, are salt.
         verbose: Print how the work goes.
 
     Raises:
+        ConfigError: Another threshold is remembered already.
         DataError: There is nothing to look at.
     """
     from kaggle_salt.pipeline import prepare
 
-    return prepare.check_data(workspace_at(data), listener=_listener(verbose))
+    return prepare.check_data(
+        workspace_at(data), mask_threshold=mask_threshold, listener=_listener(verbose)
+    )
 
 
 def load_preset(name: str, *, set: Settings | None = None) -> Config:
@@ -165,6 +171,7 @@ def ensemble(
     weights: Weights = None,
     how: str = "mean",
     steps: int = 30,
+    post: Sequence[str] | None = None,
     require_all: bool = False,
     device: str = "auto",
     verbose: bool = True,
@@ -180,6 +187,7 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: ``mean``, ``logits`` or ``vote``: what is averaged.
         steps: Runs that a search of the weights takes at most, counted with repetition.
+        post: Steps after threshold and area; by default those that the training tiles bear out.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
         verbose: Print how the work goes; without it only warnings.
@@ -191,7 +199,7 @@ def ensemble(
     from kaggle_salt.pipeline import ensemble as pipeline
 
     return pipeline.ensemble(
-        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
+        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps, post=post,
         require_all=require_all, device=device, listener=_listener(verbose),
     )  # fmt: skip
 

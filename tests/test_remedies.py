@@ -17,9 +17,9 @@ import pytest
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.config import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
+from kaggle_salt.files import file_hash
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pseudo_labels import manifest_path
-from kaggle_salt.runs import file_hash
 from tests.makers import put
 from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data
