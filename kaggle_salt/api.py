@@ -199,8 +199,8 @@ def ensemble(
     from kaggle_salt.pipeline import ensemble as pipeline
 
     return pipeline.ensemble(
-        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps, post=post,
-        require_all=require_all, device=device, listener=_listener(verbose),
+        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
+        post=post, require_all=require_all, device=device, listener=_listener(verbose),
     )  # fmt: skip
 
 

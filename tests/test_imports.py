@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "runs": {"errors", "files"},
-    "predictions": {"errors", "files"},
+    "predictions": {"errors", "files", "runs"},
     "pseudo_labels": {"errors", "files"},
     "config": {"errors", "files"},
     "config_readers": {"config"},

@@ -53,8 +53,7 @@ def check(
     mask_threshold: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=255,
+            metavar="LEVEL",
             help="Masks have grey values, and are salt from this level on; remembered for every "
             "command.",
         ),

@@ -31,10 +31,9 @@ from kaggle_salt.synthetic.kaggle_files import HIDDEN_TEST_MASKS, write_demo_com
 #: The quick preset, cut to what a synthetic competition of a few hundred tiles needs.
 DEMO_OVERRIDES = (
     "training.batch_size=16",
-    "stage.bce.epochs=24",
-    "stage.lovasz-half.epochs=8",
-    "stage.lovasz.epochs=4",
-    "stage.swa.epochs=2",
+    "stage.bce.epochs=40",
+    "stage.lovasz.epochs=20",
+    "stage.swa.epochs=3",
 )
 
 

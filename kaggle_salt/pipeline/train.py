@@ -63,25 +63,29 @@ def train(
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     _check_folders(run, config, data, resume=resume, overwrite=overwrite)
-    removed = [run.fold(number).path for number in data.folds] if overwrite else []
-    refuse_to_delete(config.model.weights, removed)
+    weights = _checked_start(run, config, data, overwrite, listener)
+    if overwrite:
+        for number in data.folds:
+            shutil.rmtree(run.fold(number).path, ignore_errors=True)
+    _claim(run, config, {**data.hashes, **weights}, compute, because)
+    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
+
+
+def _checked_start(
+    run: RunFolder, config: Config, data: TrainingData, overwrite: bool, listener: Listener
+) -> dict[str, Any]:
+    """Refuse what cannot be trained or started from these weights; their hash and origin."""
+    refuse_to_delete(
+        config.model.weights, [run.fold(n).path for n in data.folds] if overwrite else []
+    )
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     to_begin = [n for n in to_train if overwrite or not run.fold(n).checkpoint.exists()]
     weights = examine_weights(config, to_begin, data.hashes, listener)
     _refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
-        _check_network(config, data, to_train, pretrained=bool(to_begin))
-    for folder in removed:
-        shutil.rmtree(folder, ignore_errors=True)
-    _claim(run, config, {**data.hashes, **weights}, compute, because)
-    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
-
-
-def _check_network(
-    config: Config, data: TrainingData, folds: Sequence[int], *, pretrained: bool
-) -> None:
-    fewest = min(data.tiles_to_train_on(fold) for fold in folds)
-    check_trainable(config, data.competition.tile_shape, pretrained=pretrained, tiles=fewest)
+        fewest, shape = min(map(data.tiles_to_train_on, to_train)), data.competition.tile_shape
+        check_trainable(config, shape, pretrained=bool(to_begin), tiles=fewest)
+    return weights
 
 
 def _train_one(
