@@ -63,7 +63,7 @@ def test_a_preset_with_settings(fresh: Path) -> None:
              "model.options.decoder": [4], "model.options.hypercolumn": np.int64(4),
              "input.size": 32, "stage.*.epochs": 1, "training.batch_size": 8}  # fmt: skip
     [summary] = train("data", preset="quick", folds=0, set=small, seed=3, device="cpu")
-    assert summary.epochs == 4
+    assert summary.epochs == 3
     config = load_config(fresh / "runs" / "quick" / "config.toml")
     assert config.model.options["depths"] == [1, 1]
     assert config.training.seed == 3
@@ -129,7 +129,7 @@ def test_the_check_reports_what_it_found(trained: Path) -> None:
 
 
 def test_a_preset_is_loaded_with_settings() -> None:
-    assert load_preset("quick").stage[0].epochs == 20
+    assert load_preset("quick").stage[0].epochs == 40
     config = load_preset("quick", set={"stage.bce.epochs": 3, "stage.bce.loss.name": "focal"})
     assert (config.stage[0].epochs, config.stage[0].loss.name) == (3, "focal")
 

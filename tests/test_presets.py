@@ -92,7 +92,7 @@ def test_presets_are_found_by_name() -> None:
 def test_the_minutes_of_a_fold_are_those_of_the_presets_own_comment() -> None:
     for preset, minutes in FOLD_MINUTES.items():
         told = " ".join(line.lstrip("# ") for line in comment_of(preset))
-        assert f"in {minutes} minutes on two idle cores" in told
+        assert f"in {minutes} minutes on one" in told
 
 
 @every_preset

@@ -93,7 +93,7 @@ def _default(
     machine = "a CUDA GPU" if preset == GPU_PRESET else "no CUDA GPU to compute on"
     because = f"{machine}: preset {preset}"
     minutes = FOLD_MINUTES.get(preset)
-    time = f"about {minutes} min on two idle CPU cores" if minutes else "not measured"
+    time = f"about {minutes} min on one CPU core" if minutes else "not measured"
     other = CPU_PRESET if preset == GPU_PRESET else GPU_PRESET
     listener.note(
         f"there is {because} suits (time for a fold: {time}); "
