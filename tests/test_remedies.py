@@ -25,6 +25,9 @@ from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data
 
 CPU = ("--device", "cpu")
+#: Words of a remedy in whose place a person puts a name.
+BLANKS = {"RUN", "FILE"}
+
 LABELS = "runs/tiny/pseudo-labels.csv"
 SURE = ("--confidence", "0", "--low", ".5", "--high", ".5")
 
@@ -43,6 +46,7 @@ class Situation:
         added: What the next step asks to add to the call, to make it succeed.
         fills: What stands for the words in capitals of the remedy; one run for each.
         again: Whether the refused call, with ``added``, succeeds after the remedy.
+        code: How the remedy's commands end; ``salt check`` with 3 where it lists faults.
     """
 
     call: tuple[str, ...]
@@ -51,6 +55,7 @@ class Situation:
     added: tuple[str, ...] = ()
     fills: tuple[str, ...] = ("tiny",)
     again: bool = True
+    code: int = 0
 
 
 def damage(*names: str) -> Callable[[], None]:
@@ -136,41 +141,41 @@ LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
 MADE = called(*LABEL)
 TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
 LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
-ANEW = {"changes": ("data-anew/*",), "added": ("--data", "data-anew")}
+ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
 TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.csv")}
 HALF = ("train", "--run", "tiny", *CPU)
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
-        Situation(("check",), damage("data/train.zip"), **ANEW),  # type: ignore[arg-type]
-        Situation(("check",), damage("data/train.csv"), **ANEW),  # type: ignore[arg-type]
-        Situation(("check",), remove("data/sample_submission.csv"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), damage("data/train.zip"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), damage("data/train.csv"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), remove("data/sample_submission.csv"), **ANEW),  # type: ignore[arg-type]
     ],
-    "tiles:_require_files": [
+    "source:require_tiles": [
         Situation(("check",), remove("data"), ("data/*",)),
         Situation(("check", "--data", "my data"), changes=("my data/*",)),
     ],
-    "tiles:_require_files#2": [Situation(("check",), remove("data/train.zip"), ("data/*",))],
+    "source:require_tiles#2": [Situation(("check",), remove("data/train.zip"), ("data/*",))],
     "folds:_refuse_impossible_split": [
         Situation(("make-folds", "--n-folds", "99", "--out", "a.csv"), changes=("a.csv",),
                   added=("--n-folds", "5")),
     ],
-    "folds:read_folds": [
+    "fold_files:read_folds": [
         Situation(("ensemble", "tiny", *CPU), remove("folds/folds.csv"),
                   ("folds/folds.csv", *TEST_FILES)),
         Situation(("ensemble", "tiny", "--folds", "my own.csv", *CPU),
                   changes=("my own.csv", *TEST_FILES)),
         Situation(("ensemble", "tiny", *CPU), damage("folds/folds.csv"), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:read_folds#2": [
+    "fold_files:read_folds#2": [
         Situation(("ensemble", "tiny", *CPU),
                   all_of(edit("folds/folds.csv", ",1\n", ",0\n"),
                          edit("folds/folds.csv", ",2\n", ",0\n")), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:_bad_cell": [
+    "fold_files:_bad_cell": [
         Situation(("ensemble", "tiny", *CPU), edit("folds/folds.csv", ",1\n", ",x\n"), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:_refuse_other_tiles": [
+    "fold_files:_refuse_other_tiles": [
         Situation(("ensemble", "tiny", *CPU),
                   lambda: put(Path("folds/folds.csv"), b"id,coverage,stratum,fold\na,0,0,0\n"),
                   **TABLE),  # type: ignore[arg-type]
@@ -327,7 +332,7 @@ def commands_in(step: str) -> list[str]:
 
 def words_of(command: str, fill: str) -> list[str]:
     words = shlex.split(command)[1:]
-    return [one for word in words for one in (fill.split() if word == "RUN" else [word])]
+    return [one for word in words for one in (fill.split() if word in BLANKS else [word])]
 
 
 def test_every_site_has_a_situation() -> None:
@@ -362,8 +367,8 @@ def test_the_advice_helps_and_harms_nothing_else(
     assert found, refused.stderr
     before = files_under(trained)
     for command in found if "go on with it" not in refused.stderr else found[:1]:
-        for fill in situation.fills if "RUN" in command.split() else ("",):
-            salt(*words_of(command, fill))
+        for fill in situation.fills if BLANKS & {*command.split()} else ("",):
+            salt(*words_of(command, fill), code=situation.code)
     if situation.again:
         salt(*situation.call, *situation.added)
     after = files_under(trained)

@@ -17,7 +17,7 @@ from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError, DataError, closest, nearest
+from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 
@@ -83,18 +83,28 @@ def _chosen_rule(
     folder: Path, made: Mapping[str, Any], threshold: float | None, min_area: int | None
 ) -> Rule:
     """The ensemble's rule, or what is given in place of its parts."""
-    stored = made["decision"].get("rule")
+    stored, next_step = made["decision"].get("rule"), _made_again(made)
     if stored is None:
         raise DataError(
             f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
             expected="a level, a minimum area and the steps after them",
-            next_step=f"salt ensemble {' '.join(member['run'] for member in made['members'])} "
-            f"--name {made['name']}",
+            next_step=next_step,
         )
-    rule = Rule.from_json(stored)
+    rule = Rule.from_json(stored, next_step=next_step)
     if threshold is not None:
         rule = replace(rule, level=nearest_level(threshold))
     return rule if min_area is None else replace(rule, min_area=min_area)
+
+
+def _made_again(made: Mapping[str, Any]) -> str:
+    """The command that makes an ensemble again: of the same runs, weights and average."""
+    weights = [member["weight"] for member in made["members"]]
+    equal, how = len(set(weights)) == 1, made.get("how", "mean")
+    return salt_command(
+        "ensemble", *(member["run"] for member in made["members"]), "--name", made["name"],
+        *([] if equal else ["--weights", ",".join(map(str, weights))]),
+        *([] if how == "mean" else ["--how", how]),
+    )  # fmt: skip
 
 
 def _write(
@@ -170,7 +180,7 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
         raise ConfigError(
             f"there is no ensemble '{name}'",
             expected=nearest(name, names),
-            next_step=f"salt submit --ensemble {closest(name, names) or names[-1]}",
+            next_step=salt_command("submit", "--ensemble", closest(name, names) or names[-1]),
         )
     return workspace.ensembles / name
 

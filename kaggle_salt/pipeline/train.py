@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_run_config
 from kaggle_salt.config_readers import read_part
@@ -70,7 +71,8 @@ def train(
     weights = examine_weights(config, to_begin, data.hashes, listener)
     _refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
-        _check_network(config, data, to_train, pretrained=bool(to_begin))
+        more_tiles = another_table(workspace.folds)
+        _check_network(config, data, to_train, more_tiles, pretrained=bool(to_begin))
     for folder in removed:
         shutil.rmtree(folder, ignore_errors=True)
     _claim(run, config, {**data.hashes, **weights}, compute, because)
@@ -78,10 +80,11 @@ def train(
 
 
 def _check_network(
-    config: Config, data: TrainingData, folds: Sequence[int], *, pretrained: bool
+    config: Config, data: TrainingData, folds: Sequence[int], more_tiles: str, *, pretrained: bool
 ) -> None:
     fewest = min(data.tiles_to_train_on(fold) for fold in folds)
-    check_trainable(config, data.competition.tile_shape, pretrained=pretrained, tiles=fewest)
+    shape = data.competition.tile_shape
+    check_trainable(config, shape, pretrained=pretrained, tiles=fewest, more_tiles=more_tiles)
 
 
 def _train_one(
@@ -130,6 +133,7 @@ def _check_folders(
             expected="one of the two",
             next_step="--resume to go on with what is there, or --overwrite to start anew",
         )
+    asked = ("train", "--run", run.name, "--fold", ",".join(map(str, data.folds)))
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
         changed = differences(load_run_config(run.config), config)
@@ -138,18 +142,16 @@ def _check_folders(
                 f"run {run.name} exists with another configuration ({'; '.join(changed)})",
                 expected="one configuration for all folds of a run",
                 next_step="--run NEW_NAME for a new run, or with the configuration it has: "
-                f"salt train --run {run.name}",
+                + salt_command(*asked, "--config", run.config, *["--resume"] * resume),
             )
     if run.manifest.exists() and others:
         _refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
-        some = ",".join(map(str, data.folds))
-        asked = salt_command("train", "--run", run.name, "--fold", some)
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step=f"go on with it: {asked} --resume, or start it anew: "
+            next_step=f"go on with it: {salt_command(*asked, '--resume')}, or start it anew: "
             + train_anew(run.fold(halves[0]).path),
         )
 
