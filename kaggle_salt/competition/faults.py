@@ -114,12 +114,12 @@ def refuse(faults: Sequence[Fault]) -> None:
     shown = [fault.found for fault in faults[:MAX_FAULTS_SHOWN]]
     next_steps = set(map(_next_step, faults))
     several = "salt check, which lists all faults with a remedy for each sort"
-    next_step = next_steps.pop() if len(next_steps) == 1 else several
+    rest = ""
     if len(faults) > MAX_FAULTS_SHOWN:
         shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults")
-        next_step += "" if next_step == several else "; for a list of them all: salt check"
+        rest = "; for a list of them all: salt check"
     raise DataError(
         "\n".join(shown),
         expected="; ".join(dict.fromkeys(fault.expected for fault in faults)),
-        next_step=next_step,
+        next_step=next_steps.pop() + rest if len(next_steps) == 1 else several,
     )

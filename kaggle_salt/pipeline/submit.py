@@ -83,26 +83,26 @@ def _chosen_rule(
     folder: Path, made: Mapping[str, Any], threshold: float | None, min_area: int | None
 ) -> Rule:
     """The ensemble's rule, or what is given in place of its parts."""
-    stored, next_step = made["decision"].get("rule"), _made_again(made)
+    stored = made["decision"].get("rule")
     if stored is None:
         raise DataError(
             f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
             expected="a level, a minimum area and the steps after them",
-            next_step=next_step,
+            next_step=_make_again(made),
         )
-    rule = Rule.from_json(stored, next_step=next_step)
+    rule = Rule.from_json(stored, next_step=_make_again(made))
     if threshold is not None:
         rule = replace(rule, level=nearest_level(threshold))
     return rule if min_area is None else replace(rule, min_area=min_area)
 
 
-def _made_again(made: Mapping[str, Any]) -> str:
+def _make_again(made: Mapping[str, Any]) -> str:
     """The command that makes an ensemble again: of the same runs, weights and average."""
-    weights = [member["weight"] for member in made["members"]]
+    weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
     equal, how = len(set(weights)) == 1, made.get("how", "mean")
     return salt_command(
         "ensemble", *(member["run"] for member in made["members"]), "--name", made["name"],
-        *([] if equal else ["--weights", ",".join(map(str, weights))]),
+        *([] if equal else ["--weights", ",".join(weights)]),
         *([] if how == "mean" else ["--how", how]),
     )  # fmt: skip
 
