@@ -190,7 +190,7 @@ def open_run(runs: Path, name: str) -> RunFolder:
         raise ConfigError(
             f"run {name} holds predictions that another tool made, and no network",
             expected="a run made by salt train",
-            next_step=f"salt ensemble {name}",
+            next_step=salt_command("ensemble", name),
         )
     if not run.config.exists():
         known = sorted(path.parent.name for path in runs.glob("*/config.toml"))

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kaggle_salt.competition import kaggle_client
+from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
@@ -25,6 +28,9 @@ from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data
 
 CPU = ("--device", "cpu")
+#: Words of a remedy in whose place a person puts a name.
+BLANKS = {"RUN", "FILE"}
+
 LABELS = "runs/tiny/pseudo-labels.csv"
 SURE = ("--confidence", "0", "--low", ".5", "--high", ".5")
 
@@ -43,6 +49,7 @@ class Situation:
         added: What the next step asks to add to the call, to make it succeed.
         fills: What stands for the words in capitals of the remedy; one run for each.
         again: Whether the refused call, with ``added``, succeeds after the remedy.
+        code: How the remedy's commands end; ``salt check`` with 3 where it lists faults.
     """
 
     call: tuple[str, ...]
@@ -51,6 +58,7 @@ class Situation:
     added: tuple[str, ...] = ()
     fills: tuple[str, ...] = ("tiny",)
     again: bool = True
+    code: int = 0
 
 
 def damage(*names: str) -> Callable[[], None]:
@@ -130,47 +138,114 @@ def foreign_tile() -> None:
     path.write_text(json.dumps(document | {key: file_hash(Path(LABELS))}), encoding="utf-8")
 
 
+def id_twice() -> None:
+    """The first line of train.csv, and it again at the end."""
+    lines = Path("data/train.csv").read_text(encoding="utf-8").splitlines()
+    Path("data/train.csv").write_text("\n".join([*lines, lines[1], ""]), encoding="utf-8")
+
+
+def grey_masks(count: int, *, jpeg: bool = False) -> Callable[[], None]:
+    """Masks of levels 10 and 200, from 128 on the same as before; the others stay as they are."""
+
+    def write() -> None:
+        shutil.unpack_archive("data/train.zip", "data/train")
+        for path in sorted(Path("data/train/masks").glob("*.png"))[:count]:
+            levels = np.where(np.array(Image.open(path)) > 0, 200, 10).astype(np.uint8)
+            path.unlink()
+            suffix = ".jpg" if jpeg else ".png"
+            Image.fromarray(levels).save(path.with_suffix(suffix), quality=100)
+
+    return write
+
+
+def imported() -> None:
+    """Run ``foreign``, of files that another tool may have written."""
+    competition = Competition.open("data")
+    for part, ids in (("OOF", competition.ids), ("TEST", competition.test_ids)):
+        np.save(f"{part}.npy", np.full((len(ids), *competition.tile_shape), 0.25))
+        Path(f"{part}.csv").write_text("\n".join(("id", *ids)), encoding="utf-8")
+    salt("import-predictions", "foreign", "--oof", "OOF.npy", "--oof-ids", "OOF.csv",
+         "--test", "TEST.npy", "--test-ids", "TEST.csv")  # fmt: skip
+
+
+def submission() -> None:
+    salt("ensemble", "tiny", *CPU)
+    salt("submit", "--name", "mine")
+    shutil.copy("submissions/mine.csv", "my own.csv")
+
+
+def without(*keys: str) -> Callable[[], None]:
+    """The ensemble ``both`` lacks a part of what it decided."""
+
+    def write() -> None:
+        path = Path("runs/ensemble/both/ensemble.json")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        part = document["decision"]
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    return write
+
+
 #: The shared call of a student, and the labels made for it.
 STUDENT = ("train", "--config", "tiny.toml", "--run", "student", "--pseudo", LABELS, *CPU)
 LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
 MADE = called(*LABEL)
+BOTH = called("ensemble", "tiny", "other", "--weights", "2,1", "--how", "logits", "--name", "both",
+              *CPU)  # fmt: skip
 TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
 LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
-ANEW = {"changes": ("data-anew/*",), "added": ("--data", "data-anew")}
+ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
 TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.csv")}
 HALF = ("train", "--run", "tiny", *CPU)
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
-        Situation(("check",), damage("data/train.zip"), **ANEW),  # type: ignore[arg-type]
-        Situation(("check",), damage("data/train.csv"), **ANEW),  # type: ignore[arg-type]
-        Situation(("check",), remove("data/sample_submission.csv"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), damage("data/train.zip"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), damage("data/train.csv"), **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), damage("data/sample_submission.csv"), **ANEW),  # type: ignore[arg-type]
     ],
-    "tiles:_require_files": [
+    "faults:refuse": [
+        Situation(("make-folds", "--out", "a.csv"), id_twice, **ANEW),  # type: ignore[arg-type]
+        Situation(("make-folds", "--out", "a.csv"), all_of(id_twice, damage("data/test.zip")),
+                  again=False, code=3),
+        Situation(("make-folds", "--out", "a.csv"), grey_masks(11),
+                  ("data/salt-data.toml", "a.csv")),
+    ],
+    "BY_THRESHOLD": [
+        Situation(("make-folds", "--out", "a.csv"), grey_masks(1),
+                  ("data/salt-data.toml", "a.csv")),
+        Situation(("make-folds", "--out", "a.csv", "--data", "my data"),
+                  all_of(grey_masks(1, jpeg=True), lambda: shutil.move("data", "my data")),
+                  ("my data/salt-data.toml", "a.csv")),
+    ],
+    "source:require_tiles": [
         Situation(("check",), remove("data"), ("data/*",)),
         Situation(("check", "--data", "my data"), changes=("my data/*",)),
     ],
-    "tiles:_require_files#2": [Situation(("check",), remove("data/train.zip"), ("data/*",))],
+    "source:require_tiles#2": [Situation(("check",), remove("data/train.zip"), ("data/*",))],
     "folds:_refuse_impossible_split": [
         Situation(("make-folds", "--n-folds", "99", "--out", "a.csv"), changes=("a.csv",),
                   added=("--n-folds", "5")),
     ],
-    "folds:read_folds": [
+    "fold_files:read_folds": [
         Situation(("ensemble", "tiny", *CPU), remove("folds/folds.csv"),
                   ("folds/folds.csv", *TEST_FILES)),
         Situation(("ensemble", "tiny", "--folds", "my own.csv", *CPU),
                   changes=("my own.csv", *TEST_FILES)),
         Situation(("ensemble", "tiny", *CPU), damage("folds/folds.csv"), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:read_folds#2": [
+    "fold_files:read_folds#2": [
         Situation(("ensemble", "tiny", *CPU),
                   all_of(edit("folds/folds.csv", ",1\n", ",0\n"),
                          edit("folds/folds.csv", ",2\n", ",0\n")), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:_bad_cell": [
+    "fold_files:_bad_cell": [
         Situation(("ensemble", "tiny", *CPU), edit("folds/folds.csv", ",1\n", ",x\n"), **TABLE),  # type: ignore[arg-type]
     ],
-    "folds:_refuse_other_tiles": [
+    "fold_files:_refuse_other_tiles": [
         Situation(("ensemble", "tiny", *CPU),
                   lambda: put(Path("folds/folds.csv"), b"id,coverage,stratum,fold\na,0,0,0\n"),
                   **TABLE),  # type: ignore[arg-type]
@@ -179,6 +254,14 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("ensemble", "tiny", "other", *CPU), remove("runs/other/fold1"),
                   ("runs/tiny/fold2/*", "runs/other/fold[01]/*", *TEST_FILES),
                   fills=("tiny", "other")),
+    ],
+    "blend_csv:_votes": [
+        Situation(("blend-csv", "my own.csv", "--name", "voted"), submission,
+                  ("submissions/voted.*",), fills=("data/sample_submission.csv",), again=False),
+    ],
+    "blend_csv:_tiles": [
+        Situation(("blend-csv", "my own.csv", "data/sample_submission.csv", "--data", "gone",
+                   "--name", "voted"), submission, ("submissions/voted.*",), again=False),
     ],
     "weight_search:search_weights": [
         Situation(("ensemble", "tiny", "--weights", "search", "--name", "best", *CPU),
@@ -217,6 +300,11 @@ SITUATIONS: dict[str, list[Situation]] = {
     "members:_run_weights": [
         Situation(("ensemble", "tiny", "tiny", "--name", "my own", *CPU),
                   changes=TEST_FILES, again=False),
+    ],
+    "members:_open_any": [
+        Situation(("ensemble", "foreign", *CPU),
+                  all_of(imported, lambda: put(Path("data/depths.csv"), b"id,z\n")),
+                  ("runs/foreign-2/*",), again=False),
     ],
     "members:open_member": [
         Situation(("ensemble", "other", *CPU),
@@ -271,7 +359,16 @@ SITUATIONS: dict[str, list[Situation]] = {
     "train:_check_folders": [
         Situation((*HALF, "--fold", "0,1"), half_trained("tiny", 1), ("runs/tiny/fold1/*",)),
     ],
+    "train:_check_folders#2": [
+        Situation((*HALF, "--fold", "2", "--set", "training.seed=9"),
+                  changes=("runs/tiny/fold2/*",), again=False),
+        Situation((*HALF, "--fold", "1", "--set", "training.seed=9", "--resume"),
+                  half_trained("tiny", 1), ("runs/tiny/fold1/*",), again=False),
+    ],
     "runs:open_run": [
+        Situation(("pseudo-label", "foreign", *SURE, *CPU), imported, TEST_FILES, again=False),
+    ],
+    "runs:open_run#2": [
         Situation(("ensemble", "quick2", *CPU), changes=("runs/quick2/*", *TEST_FILES)),
     ],
     "submit:_find_ensemble": [
@@ -281,10 +378,21 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
                   called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
     ],
+    "submit:_chosen_rule#2": [
+        Situation(("submit",), all_of(BOTH, without("rule")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "submit:_chosen_rule": [
+        Situation(("submit",), all_of(BOTH, without("rule", "level")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
 }  # fmt: skip
 
 #: Sites that no command line reaches, and why.
-NOT_REACHED = {"kaggle_client:upload": "salt submit writes the file before it sends it"}
+NOT_REACHED = {
+    "kaggle_client:upload": "salt submit writes the file before it sends it",
+    "mask_threshold:remember_threshold": "salt check takes no level but 1 to 255",
+}
 
 
 class Kaggle:
@@ -327,7 +435,7 @@ def commands_in(step: str) -> list[str]:
 
 def words_of(command: str, fill: str) -> list[str]:
     words = shlex.split(command)[1:]
-    return [one for word in words for one in (fill.split() if word == "RUN" else [word])]
+    return [one for word in words for one in (fill.split() if word in BLANKS else [word])]
 
 
 def test_every_site_has_a_situation() -> None:
@@ -362,8 +470,8 @@ def test_the_advice_helps_and_harms_nothing_else(
     assert found, refused.stderr
     before = files_under(trained)
     for command in found if "go on with it" not in refused.stderr else found[:1]:
-        for fill in situation.fills if "RUN" in command.split() else ("",):
-            salt(*words_of(command, fill))
+        for fill in situation.fills if BLANKS & {*command.split()} else ("",):
+            salt(*words_of(command, fill), code=situation.code)
     if situation.again:
         salt(*situation.call, *situation.added)
     after = files_under(trained)
@@ -400,6 +508,67 @@ def test_starting_anew_takes_the_half_trained_fold_alone(trained: Path) -> None:
     assert {n for n in before if before[n] != after.get(n)} <= {
         name for name in before if name.startswith("runs/tiny/fold1/")
     }
+
+
+def test_the_ensemble_is_made_again_as_it_was(trained: Path) -> None:
+    BOTH()
+    path = Path("runs/ensemble/both/ensemble.json")
+    before = path.read_bytes()
+    without("rule")()
+    [command] = commands_in(Salt(("submit",)).stderr.partition("\nnext: ")[2])
+    salt(*shlex.split(command)[1:])
+    assert path.read_bytes() == before
+
+
+def test_a_table_that_leaves_one_tile_stays_beside_a_better_one(trained: Path) -> None:
+    rows = Path("folds/folds.csv").read_text(encoding="utf-8").splitlines()
+    first, *others = [row.rpartition(",")[0] for row in rows[1:]]
+    table = "\n".join((rows[0], f"{first},1", *(f"{row},0" for row in others), ""))
+    Path("folds/folds.csv").write_text(table, encoding="utf-8")
+    deep = "model={architecture='classic-unet', weights='none', options={widths=[4,4,4,4,4,4]}}"
+    call = ("train", "--config", "tiny.toml", "--run", "alone", "--set", deep, *CPU)
+    told = salt(*call, code=2).stderr
+    assert "one tile a batch" in told
+    [command] = commands_in(told.partition("\nnext: ")[2])
+    assert command == "salt make-folds --out folds/folds-2.csv"
+    salt(*shlex.split(command)[1:])
+    salt(*call, "--folds", "folds/folds-2.csv")
+    assert Path("folds/folds.csv").read_text(encoding="utf-8") == table
+
+
+def test_the_remedies_that_a_check_lists_are_whole(trained: Path) -> None:
+    all_of(grey_masks(11), lambda: shutil.move("data", "my data"))()
+    told = salt("check", "--data", "my data", code=3).stdout.splitlines()
+    commands = [command for line in told if "salt check" in line for command in commands_in(line)]
+    assert commands == [
+        "salt check --json --data 'my data'", "salt check --mask-threshold 128 --data 'my data'",
+    ]  # fmt: skip
+    listed = json.loads(salt(*shlex.split(commands[0])[1:], code=3).stdout)
+    assert listed["faults"][0]["count"] == 11
+    salt(*shlex.split(commands[1])[1:])
+    assert "nothing is wrong" in salt("check", "--data", "my data").stdout
+
+
+def test_an_import_says_how_to_blend_it_where_it_lies(trained: Path) -> None:
+    imported()
+    shutil.move("runs", "all runs")
+    told = salt(
+        "import-predictions",
+        "again",
+        "--oof",
+        "OOF.npy",
+        "--oof-ids",
+        "OOF.csv",
+        "--test",
+        "TEST.npy",
+        "--test-ids",
+        "TEST.csv",
+        "--runs",
+        "all runs",
+    ).stdout
+    [command] = commands_in(told)
+    assert command == "salt ensemble again RUN --runs 'all runs'"
+    salt(*words_of(command, "tiny"), *CPU)
 
 
 def test_a_remedy_says_where_things_lie_as_the_call_did(trained: Path) -> None:

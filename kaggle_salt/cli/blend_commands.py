@@ -10,7 +10,8 @@ import typer
 from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import DATA, RUNS, SUBMISSIONS, Data, Json, Runs, workspace_of
 from kaggle_salt.cli.output import emit, print_table
-from kaggle_salt.errors import ConfigError
+from kaggle_salt.cli.remedies import complete
+from kaggle_salt.errors import ConfigError, salt_command
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.submit import SubmissionReport
@@ -136,5 +137,5 @@ def import_predictions(
         f"test tiles, {written}\n"
         f"at .5 they score {report.manifest['score_at_half']:.4f} on the training tiles; that "
         "they are out of fold is your word\n"
-        f"next: salt ensemble {name} RUN..."
+        + complete(f"next: {salt_command('ensemble', name, 'RUN')}")
     )

@@ -10,6 +10,7 @@ import typer
 from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import DATA, FOLDS, Data, Device, Json, workspace_of
 from kaggle_salt.cli.output import emit, interval_text, print_table
+from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.demo import DemoReport
@@ -77,7 +78,7 @@ def check(
     if as_json:
         emit(report.to_json())
     else:
-        typer.echo("\n".join(check_lines(report)))
+        typer.echo(complete("\n".join(check_lines(report))))
     if report.faults:
         raise typer.Exit(DataError.exit_code)
 

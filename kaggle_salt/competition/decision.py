@@ -63,8 +63,12 @@ class Rule:
         return f"threshold {self.threshold:.4f}, minimum area {self.min_area} px{then}"
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+    def from_json(cls, stored: Mapping[str, Any], *, next_step: str = "write it anew") -> Self:
         """The rule whose fields stand in a JSON document; the threshold may be missing.
+
+        Args:
+            stored: The document.
+            next_step: How to get another one, for the message.
 
         Raises:
             ConfigError: The rule is impossible.
@@ -75,7 +79,7 @@ class Rule:
             raise DataError(
                 f"a rule of level {level}, minimum area {min_area} and steps {steps}",
                 expected="two whole numbers and a list, as salt ensemble writes them",
-                next_step="salt ensemble",
+                next_step=next_step,
             )
         return cls(level, min_area, tuple(map(str, steps)))
 

@@ -112,12 +112,14 @@ def refuse(faults: Sequence[Fault]) -> None:
     if not faults:
         return
     shown = [fault.found for fault in faults[:MAX_FAULTS_SHOWN]]
-    if len(faults) > MAX_FAULTS_SHOWN:
-        shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults; all of them: salt check")
     next_steps = set(map(_next_step, faults))
     several = "salt check, which lists all faults with a remedy for each sort"
+    rest = ""
+    if len(faults) > MAX_FAULTS_SHOWN:
+        shown.append(f"and {len(faults) - MAX_FAULTS_SHOWN} more faults")
+        rest = "; for a list of them all: salt check"
     raise DataError(
         "\n".join(shown),
         expected="; ".join(dict.fromkeys(fault.expected for fault in faults)),
-        next_step=next_steps.pop() if len(next_steps) == 1 else several,
+        next_step=next_steps.pop() + rest if len(next_steps) == 1 else several,
     )

@@ -41,7 +41,7 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
             was made from other masks.
     """
-    table = read_table(path, COLUMNS, next_step=_another_table(path))
+    table = read_table(path, COLUMNS, next_step=another_table(path))
     table["coverage"] = _numbers(table, "coverage", path)
     for column in ("stratum", "fold"):
         numbers = _numbers(table, column, path)
@@ -51,7 +51,7 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         table[column] = numbers.astype(np.int64)
     _refuse_other_tiles(table, ids, masks, path)
     if table["fold"].nunique() < 2:
-        then = _another_table(path)
+        then = another_table(path)
         raise DataError(f"{path} has one fold only", expected="2 or more", next_step=then)
     return table.sort_values("id", ignore_index=True)
 
@@ -70,11 +70,11 @@ def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Pa
     return DataError(
         f"{path} gives tile {row['id']} the {column} '{row[column]}'",
         expected=kind,
-        next_step=_another_table(path),
+        next_step=another_table(path),
     )
 
 
-def _another_table(path: Path) -> str:
+def another_table(path: Path) -> str:
     """How to get a table that will do; one that is there, and may suit other data, stays."""
     if not path.exists():
         return salt_command("make-folds")
@@ -103,7 +103,7 @@ def _refuse_other_tiles(
         raise DataError(
             "\n".join(faults),
             expected="a fold table made from the competition's tiles as they are now",
-            next_step=_another_table(path),
+            next_step=another_table(path),
         )
 
 

@@ -53,7 +53,12 @@ class FoldSummary:
 
 
 def check_trainable(
-    config: Config, tile_shape: tuple[int, int], *, pretrained: bool, tiles: int | None = None
+    config: Config,
+    tile_shape: tuple[int, int],
+    *,
+    pretrained: bool,
+    tiles: int | None = None,
+    more_tiles: str = "train on more tiles",
 ) -> nn.Module:
     """Build what a fold needs, so that a fault shows before a file is touched.
 
@@ -62,6 +67,7 @@ def check_trainable(
         tile_shape: (height, width) of a tile, in pixels.
         pretrained: Whether the weights that ``model.weights`` names will be asked for.
         tiles: How many there are to train on, if that is known already.
+        more_tiles: How to get more of them, for the message.
 
     Returns:
         The network.
@@ -81,14 +87,17 @@ def check_trainable(
     if alone or batch == 1:
         largest_shrink = max(stage.shrink for stage in config.stage)
         smallest = Framing(tile_shape, config.input, largest_shrink).network_shape
-        _check_batch_of_one(network, channels, smallest, alone=alone)
+        _check_batch_of_one(network, channels, smallest, more_tiles if alone else None)
     return network
 
 
 def _check_batch_of_one(
-    network: nn.Module, channels: int, shape: tuple[int, int], *, alone: bool
+    network: nn.Module, channels: int, shape: tuple[int, int], more_tiles: str | None
 ) -> None:
-    """Refuse batches of one tile where batch norm would have a single value to take a mean of."""
+    """Refuse batches of one tile where batch norm would have a single value to take a mean of.
+
+    Where that tile is the only one, and no other batch size can help, ``more_tiles`` is advised.
+    """
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     was_training = network.training
     network.train()
@@ -100,8 +109,8 @@ def _check_batch_of_one(
         raise ConfigError(
             f"batch norm cannot learn from one tile a batch at {shape[0]}x{shape[1]} pixels: its "
             "maps come down to a single value",
-            expected="more tiles to train on" if alone else "two tiles a batch, or a larger input",
-            next_step="salt make-folds --n-folds 5" if alone else f"{smaller}, or {larger}",
+            expected="more tiles to train on" if more_tiles else "two tiles, or a larger input",
+            next_step=more_tiles or f"{smaller}, or {larger}",
         ) from error
     finally:
         network.load_state_dict(state)

@@ -18,7 +18,7 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.submission import COLUMNS, write_submission
 from kaggle_salt.ensembling.blending import blend
-from kaggle_salt.errors import ConfigError, DataError, RleError
+from kaggle_salt.errors import ConfigError, DataError, RleError, salt_command
 from kaggle_salt.files import HASH_KEY, file_hash, vouched_for
 from kaggle_salt.pipeline.submit import SubmissionReport, submission_path
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -107,7 +107,7 @@ def _votes(files: Sequence[Path], weights: Sequence[float] | None) -> list[float
         raise ConfigError(
             f"{len(files)} submissions to blend",
             expected="two or more",
-            next_step="salt blend-csv A.csv B.csv",
+            next_step=salt_command("blend-csv", *files, *["FILE"] * (2 - len(files))),
         )
     if weights is None:
         return [1.0] * len(files)
@@ -153,11 +153,11 @@ def _tiles(
             raise ConfigError(f"tiles of {size[0]}x{size[1]} pixels", expected="1x1 or more")
         return tuple(submissions[0].texts), size
     if not workspace.data.is_dir():
-        files = " ".join(str(submission.path) for submission in submissions)
+        files = [submission.path for submission in submissions]
         raise DataError(
             f"there is no folder {workspace.data} to tell the size of a tile",
             expected="the competition's data, or the size: height x width in pixels",
-            next_step=f"salt blend-csv {files} --size 101x101, or --data FOLDER",
+            next_step=salt_command("blend-csv", *files, "--size", "101x101") + ", or --data FOLDER",
         )
     competition = workspace.open(listener)
     if not competition.test_ids:

@@ -42,9 +42,9 @@ def choose_run(
     """Find out which run is meant and how it is configured.
 
     The run is called after its preset or configuration file unless it is named. A run that
-    exists keeps its configuration when neither preset nor file is given. Where nothing at all
-    is given, it is the run that such a call has begun before, or a preset that suits the machine:
-    see :func:`suitable_preset`.
+    exists keeps its configuration when neither preset nor file is given, or its own file. Where
+    nothing at all is given, it is the run that such a call has begun before, or a preset that
+    suits the machine: see :func:`suitable_preset`.
 
     Args:
         workspace: Where the runs lie.
@@ -66,7 +66,7 @@ def choose_run(
         )
     name = run or preset or (config_file.stem if config_file else _begun(workspace))
     folder = None if name is None else run_called(workspace, name)
-    if folder and (config_file or preset):
+    if folder and (preset or (config_file and not _is_that_of(folder, config_file))):
         source = config_file or preset_path(preset or "")
         return Chosen(folder, load_config(source, overrides))
     if folder is None or not folder.config.exists():
@@ -75,6 +75,10 @@ def choose_run(
     if folder.config.exists():
         return Chosen(folder, load_run_config(folder.config, overrides))
     return _default(folder, suits, overrides, listener or Listener())
+
+
+def _is_that_of(run: RunFolder, config_file: Path) -> bool:
+    return run.config.exists() and config_file.resolve() == run.config.resolve()
 
 
 def suitable_preset(device: str = "auto") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -251,9 +252,20 @@ def _open_any(runs: Path, name: str, weight: float, competition: Competition) ->
             f"the predictions {name} were imported for other tiles than those in "
             f"{competition.path}",
             expected="the data they were imported for",
-            next_step="--data FOLDER, or salt import-predictions again under another name",
+            next_step="--data FOLDER, or import those for these tiles: "
+            + _to_import(name, competition),
         )
     return Member(run, (), weight, foreign=True)
+
+
+def _to_import(name: str, competition: Competition) -> str:
+    """How to take predictions of another tool for these tiles, beside those called ``name``."""
+    parts = ["oof", "test"] if competition.test_ids else ["oof"]
+    files = [
+        (f"--{part}", f"{part.upper()}.npy", f"--{part}-ids", f"{part.upper()}.csv")
+        for part in parts
+    ]
+    return salt_command("import-predictions", f"{name}-2", *chain.from_iterable(files))
 
 
 def open_member(run: RunFolder, weight: float, competition: Competition) -> Member:

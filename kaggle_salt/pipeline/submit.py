@@ -17,7 +17,7 @@ from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError, DataError, closest, nearest
+from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 
@@ -88,13 +88,23 @@ def _chosen_rule(
         raise DataError(
             f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
             expected="a level, a minimum area and the steps after them",
-            next_step=f"salt ensemble {' '.join(member['run'] for member in made['members'])} "
-            f"--name {made['name']}",
+            next_step=_make_again(made),
         )
-    rule = Rule.from_json(stored)
+    rule = Rule.from_json(stored, next_step=_make_again(made))
     if threshold is not None:
         rule = replace(rule, level=nearest_level(threshold))
     return rule if min_area is None else replace(rule, min_area=min_area)
+
+
+def _make_again(made: Mapping[str, Any]) -> str:
+    """The command that makes an ensemble again: of the same runs, weights and average."""
+    weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
+    equal, how = len(set(weights)) == 1, made.get("how", "mean")
+    return salt_command(
+        "ensemble", *(member["run"] for member in made["members"]), "--name", made["name"],
+        *([] if equal else ["--weights", ",".join(weights)]),
+        *([] if how == "mean" else ["--how", how]),
+    )  # fmt: skip
 
 
 def _write(
@@ -170,7 +180,7 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
         raise ConfigError(
             f"there is no ensemble '{name}'",
             expected=nearest(name, names),
-            next_step=f"salt submit --ensemble {closest(name, names) or names[-1]}",
+            next_step=salt_command("submit", "--ensemble", closest(name, names) or names[-1]),
         )
     return workspace.ensembles / name
 

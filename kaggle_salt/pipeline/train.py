@@ -6,10 +6,12 @@ import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, dump_config, load_run_config
 from kaggle_salt.config_readers import read_part
@@ -63,7 +65,7 @@ def train(
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     _check_folders(run, config, data, resume=resume, overwrite=overwrite)
-    weights = _checked_start(run, config, data, overwrite, listener)
+    weights = _checked_start(run, config, data, workspace.folds, overwrite, listener)
     if overwrite:
         for number in data.folds:
             shutil.rmtree(run.fold(number).path, ignore_errors=True)
@@ -72,7 +74,12 @@ def train(
 
 
 def _checked_start(
-    run: RunFolder, config: Config, data: TrainingData, overwrite: bool, listener: Listener
+    run: RunFolder,
+    config: Config,
+    data: TrainingData,
+    folds: Path,
+    overwrite: bool,
+    listener: Listener,
 ) -> dict[str, Any]:
     """Refuse what cannot be trained or started from these weights; their hash and origin."""
     refuse_to_delete(
@@ -84,7 +91,9 @@ def _checked_start(
     _refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
         fewest, shape = min(map(data.tiles_to_train_on, to_train)), data.competition.tile_shape
-        check_trainable(config, shape, pretrained=bool(to_begin), tiles=fewest)
+        check_trainable(
+            config, shape, pretrained=bool(to_begin), tiles=fewest, more_tiles=another_table(folds)
+        )
     return weights
 
 
@@ -134,6 +143,7 @@ def _check_folders(
             expected="one of the two",
             next_step="--resume to go on with what is there, or --overwrite to start anew",
         )
+    asked = ("train", "--run", run.name, "--fold", ",".join(map(str, data.folds)))
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
         changed = differences(load_run_config(run.config), config)
@@ -142,18 +152,16 @@ def _check_folders(
                 f"run {run.name} exists with another configuration ({'; '.join(changed)})",
                 expected="one configuration for all folds of a run",
                 next_step="--run NEW_NAME for a new run, or with the configuration it has: "
-                f"salt train --run {run.name}",
+                + salt_command(*asked, "--config", run.config, *["--resume"] * resume),
             )
     if run.manifest.exists() and others:
         _refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
-        some = ",".join(map(str, data.folds))
-        asked = salt_command("train", "--run", run.name, "--fold", some)
         raise ConfigError(
             f"fold {halves[0]} of run {run.name} is half trained",
             expected="a decision about what is there",
-            next_step=f"go on with it: {asked} --resume, or start it anew: "
+            next_step=f"go on with it: {salt_command(*asked, '--resume')}, or start it anew: "
             + train_anew(run.fold(halves[0]).path),
         )
 

@@ -202,7 +202,7 @@ def test_the_shell_completes_presets_runs_and_ensembles(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     assert complete_in_bash("salt train --preset resnet34-", tmp_path) == [
-        "resnet34-pad", "resnet34-resize"
+        "resnet34-pad", "resnet34-pseudo", "resnet34-resize"
     ]  # fmt: skip
     assert complete_in_bash("salt train --run b", tmp_path) == ["b1", "b2"]
     assert complete_in_bash("salt ensemble b1 ", tmp_path) == ["b2"]

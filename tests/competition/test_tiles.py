@@ -441,7 +441,8 @@ def test_a_guess_of_the_size_that_was_wrong_is_mended(tmp_path: Path) -> None:
         put(tmp_path / f"{split}/images/{tile}.png", png(GREY[:7]))
     with pytest.raises(DataError, match=r"more faults[\s\S]*: 8x8 pixels, as .*001\.png") as caught:
         Competition.open(tmp_path)
-    assert "and 6 more faults; all of them: salt check" in caught.value.found
+    assert caught.value.found.endswith("and 6 more faults")
+    assert caught.value.next_step.endswith("; for a list of them all: salt check")
 
 
 def test_openings_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -387,8 +387,10 @@ def test_batches_of_one_are_refused_where_batch_norm_has_one_value() -> None:
 
 
 def test_a_single_tile_to_train_on_makes_batches_of_one() -> None:
-    with pytest.raises(ConfigError, match=r"one tile a batch(.|\n)*more tiles(.|\n)*make-folds"):
-        check_trainable(deep_config(32, 8), (SIDE, SIDE), pretrained=False, tiles=1)
+    with pytest.raises(ConfigError, match=r"one tile a batch(.|\n)*more tiles(.|\n)*next: fewer"):
+        check_trainable(
+            deep_config(32, 8), (SIDE, SIDE), pretrained=False, tiles=1, more_tiles="fewer folds"
+        )
     check_trainable(deep_config(32, 8), (SIDE, SIDE), pretrained=False, tiles=2)
     check_trainable(tiny_config(), (SIDE, SIDE), pretrained=False, tiles=1)
 

@@ -143,7 +143,7 @@ def test_the_remedies_for_a_half_trained_fold_are_whole(trained: Path) -> None:
     run, config = half_trained("half")
     with pytest.raises(ConfigError, match="half trained") as refusal:
         train(WORKSPACE, run, config, folds="0", device="cpu")
-    commands = re.findall("salt [^;]*", refusal.value.next_step)
+    commands = re.findall(r"salt [^,]*", refusal.value.next_step)
     assert commands == [
         "salt train --run half --fold 0 --resume", "salt train --run half --fold 0 --overwrite",
     ]  # fmt: skip
