@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
+from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, open_run
@@ -253,19 +253,9 @@ def _open_any(runs: Path, name: str, weight: float, competition: Competition) ->
             f"{competition.path}",
             expected="the data they were imported for",
             next_step="--data FOLDER, or import those for these tiles: "
-            + _to_import(name, competition),
+            + import_beside(name, competition),
         )
     return Member(run, (), weight, foreign=True)
-
-
-def _to_import(name: str, competition: Competition) -> str:
-    """How to take predictions of another tool for these tiles, beside those called ``name``."""
-    parts = ["oof", "test"] if competition.test_ids else ["oof"]
-    files = [
-        (f"--{part}", f"{part.upper()}.npy", f"--{part}-ids", f"{part.upper()}.csv")
-        for part in parts
-    ]
-    return salt_command("import-predictions", f"{name}-2", *chain.from_iterable(files))
 
 
 def open_member(run: RunFolder, weight: float, competition: Competition) -> Member:

@@ -70,9 +70,7 @@ def train(
     to_begin = [n for n in to_train if overwrite or not run.fold(n).checkpoint.exists()]
     weights = examine_weights(config, to_begin, data.hashes, listener)
     _refuse_other_weights(run, weights, data.folds if overwrite else ())
-    if to_train:
-        more_tiles = another_table(workspace.folds)
-        _check_network(config, data, to_train, more_tiles, pretrained=bool(to_begin))
+    _check_network(config, data, to_train, workspace, pretrained=bool(to_begin))
     for folder in removed:
         shutil.rmtree(folder, ignore_errors=True)
     _claim(run, config, {**data.hashes, **weights}, compute, because)
@@ -80,11 +78,22 @@ def train(
 
 
 def _check_network(
-    config: Config, data: TrainingData, folds: Sequence[int], more_tiles: str, *, pretrained: bool
+    config: Config,
+    data: TrainingData,
+    folds: Sequence[int],
+    workspace: Workspace,
+    *,
+    pretrained: bool,
 ) -> None:
-    fewest = min(data.tiles_to_train_on(fold) for fold in folds)
-    shape = data.competition.tile_shape
-    check_trainable(config, shape, pretrained=pretrained, tiles=fewest, more_tiles=more_tiles)
+    if not folds:
+        return
+    check_trainable(
+        config,
+        data.competition.tile_shape,
+        pretrained=pretrained,
+        tiles=min(data.tiles_to_train_on(fold) for fold in folds),
+        more_tiles=another_table(workspace.folds),
+    )
 
 
 def _train_one(
