@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from kaggle_salt.files import vouched_for
 from kaggle_salt.predictions import blocks
 
 PLAIN_FIELDS = ("modes", "train_hash", "test_hash", "mask_levels", "coloured_tiles")
+#: Looks at a cache that was just filled; between them a twentieth of a second.
+READING_TRIES = 100
+
 ARRAYS = ("images", "masks", "depths", "test_images", "test_depths")
 
 
@@ -113,10 +117,12 @@ class Competition:
             if fields is not None:
                 return cls(path=data, **fields)
         folder = _fill_cache(data, key, progress or (lambda done, total: None))
-        fields = _read_cache(folder)
-        if fields is None:
-            raise DataError(f"{folder} vanished while it was read", next_step="try again")
-        return cls(path=data, **fields)
+        for _ in range(READING_TRIES):
+            fields = _read_cache(folder)
+            if fields is not None:
+                return cls(path=data, **fields)
+            time.sleep(0.05)  # another opening is just putting the same in its place
+        raise DataError(f"{folder} vanished while it was read", next_step="try again")
 
 
 def _read_cache(folder: Path) -> dict[str, Any] | None:

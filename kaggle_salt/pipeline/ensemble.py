@@ -21,13 +21,8 @@ from kaggle_salt.ensembling.thresholds import (
 )
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
-from kaggle_salt.pipeline.members import (
-    Member,
-    blend_test,
-    caveats,
-    open_members,
-    report_missing,
-)
+from kaggle_salt.pipeline.caveats import caveats
+from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
     Truth,

@@ -22,7 +22,7 @@ from kaggle_salt.competition.archive import shortlist
 from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError, DataError, reason
+from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
 from kaggle_salt.files import file_hash, vouched_for, write_json
 from kaggle_salt.pipeline.choose import RESERVED_NAMES
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
@@ -89,6 +89,13 @@ def import_predictions(
         return ForeignReport(run, same, existed=True)
     _refuse_taken(run, overwrite=overwrite)
     return ForeignReport(run, _write_run(run, given, competition, wanted), existed=False)
+
+
+def import_beside(name: str, competition: Competition) -> str:
+    """How to take predictions of another tool for these tiles, beside those called ``name``."""
+    train = ["--oof", "OOF.npy", "--oof-ids", "OOF.csv"]
+    test = ["--test", "TEST.npy", "--test-ids", "TEST.csv"] if competition.test_ids else []
+    return salt_command("import-predictions", f"{name}-2", *train, *test)
 
 
 def _write_run(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_run_config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
+from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, open_run
@@ -69,48 +68,6 @@ def open_members(
     ]
     _warn_of_tables(members, file_hash(workspace.folds), listener)
     return members
-
-
-def caveats(members: Sequence[Member]) -> tuple[str, ...]:
-    """Why an out-of-fold score of these runs may be too high, and by how much: a sentence each.
-
-    Returns:
-        Nothing where every network was trained without a look at the tiles it is scored on.
-    """
-    found = []
-    for member in members:
-        if member.foreign:
-            found.append(
-                f"{member.run.name} was made by another tool: that its predictions are out of "
-                "fold is the word of who imported them, and the scores rest on it"
-            )
-            continue
-        if read_json(member.run.manifest).get("pseudo_teachers") == "all":
-            found.append(
-                f"run {member.run.name} has learnt from networks of all folds: its out-of-fold "
-                "score is too high by about .005, and so is the ensemble's"
-            )
-        if picks := _picks(load_run_config(member.run.config)):
-            found.append(
-                f"run {member.run.name} was steered by the tiles it is scored on ({picks}): its "
-                "out-of-fold score is too high, by about .01 where the best of hundreds of epochs "
-                "was picked and by less otherwise, and so is the ensemble's"
-            )
-    return tuple(found)
-
-
-def _picks(config: Config) -> str:
-    """What the stages let the validation tiles decide, for example ``bce: the best epoch``."""
-    found = []
-    for stage in config.stage:
-        choices = {
-            f"the best of {stage.epochs} epochs": stage.keep == "best",
-            "a rate lowered on a plateau": stage.schedule.name == "plateau",
-            "an early stop": stage.early_stopping > 0,
-        }
-        if picked := [what for what, chosen in choices.items() if chosen]:
-            found.append(f"stage {stage.name}: {', '.join(picked)}")
-    return "; ".join(found)
 
 
 def report_missing(
@@ -253,19 +210,9 @@ def _open_any(runs: Path, name: str, weight: float, competition: Competition) ->
             f"{competition.path}",
             expected="the data they were imported for",
             next_step="--data FOLDER, or import those for these tiles: "
-            + _to_import(name, competition),
+            + import_beside(name, competition),
         )
     return Member(run, (), weight, foreign=True)
-
-
-def _to_import(name: str, competition: Competition) -> str:
-    """How to take predictions of another tool for these tiles, beside those called ``name``."""
-    parts = ["oof", "test"] if competition.test_ids else ["oof"]
-    files = [
-        (f"--{part}", f"{part.upper()}.npy", f"--{part}-ids", f"{part.upper()}.csv")
-        for part in parts
-    ]
-    return salt_command("import-predictions", f"{name}-2", *chain.from_iterable(files))
 
 
 def open_member(run: RunFolder, weight: float, competition: Competition) -> Member:

@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from kaggle_salt.competition import tiles
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError
 from tests.makers import TinyCompetition, jpeg, pack, png, put, rle, write_competition, write_table
@@ -450,6 +452,21 @@ def test_openings_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(Competition.open, [tmp_path] * 8):
             assert_same(found, written)
+
+
+def test_a_cache_that_another_opening_replaces_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the old document's going and the new one's coming there is none for a moment."""
+    written, read, looks = write_competition(tmp_path), tiles._read_cache, []
+
+    def twice_not_there(folder: Path) -> dict[str, Any] | None:
+        looks.append(folder)
+        return None if len(looks) < 5 else read(folder)  # 2 before, 2 after it was filled
+
+    monkeypatch.setattr(tiles, "_read_cache", twice_not_there)
+    assert_same(Competition.open(tmp_path), written)
+    assert len(looks) == 5
 
 
 @pytest.mark.tiles

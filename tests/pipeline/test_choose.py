@@ -73,7 +73,7 @@ def test_without_a_gpu_quick_is_taken_and_told(
     assert chosen.run.name == "quick"
     assert chosen.because == "no CUDA GPU to compute on: preset quick"
     assert heard.notes == [
-        "there is no CUDA GPU to compute on: preset quick suits (time for a fold: about 23 min on "
+        "there is no CUDA GPU to compute on: preset quick suits (time for a fold: about 25 min on "
         "one CPU core); for the other: salt train --preset resnet34"
     ]
 
