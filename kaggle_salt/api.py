@@ -55,7 +55,7 @@ def make_folds(
         data: Folder with Kaggle's files, or a workspace.
         n_folds: Number of folds.
         seed: Another seed, another split.
-        group_by: CSV id,group; a group is never split across folds.
+        group_by: CSV id,group, or what ``salt mosaic`` wrote; a group is never split.
         overwrite: Replace a table that differs.
         verbose: Print how the work goes; without it only warnings.
 

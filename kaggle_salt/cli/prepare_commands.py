@@ -23,7 +23,10 @@ def make_folds(
     n_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another split.")] = 0,
     group_by: Annotated[
-        Path | None, typer.Option(help="CSV id,group: a group is never split across folds.")
+        Path | None,
+        typer.Option(
+            help="CSV id,group, or what salt mosaic wrote: a group is never split across folds."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a table that differs.")

@@ -108,7 +108,10 @@ def _refuse_other_tiles(
 
 
 def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
-    """Read which group each tile belongs to, from a CSV file with the columns id and group.
+    """Read which group each tile belongs to, from a CSV file.
+
+    With the columns id and group it must give every tile its group. With id and mosaic, as ``salt
+    mosaic`` writes it, a mosaic is a group, and a tile outside of any is one of its own.
 
     Returns:
         The groups, in the order of ``ids``. The file may name other tiles too.
@@ -117,6 +120,10 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
         DataError: The file is missing or is no such table, or a tile has no group.
     """
     next_step = "mend the file given to --group-by"
+    if _holds_mosaics(path):
+        table = read_table(path, ["id", "mosaic"], next_step=next_step)
+        mosaic_of = dict(zip(table["id"], table["mosaic"], strict=True))
+        return [f"mosaic {mosaic_of[tile]}" if mosaic_of.get(tile) else tile for tile in ids]
     table = read_table(path, ["id", "group"], next_step=next_step)
     group_of = dict(zip(table["id"], table["group"], strict=True))
     without = [tile for tile in ids if not group_of.get(tile)]
@@ -127,3 +134,13 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
             next_step=next_step,
         )
     return [group_of[tile] for tile in ids]
+
+
+def _holds_mosaics(path: Path) -> bool:
+    """Whether a table says of tiles in which mosaic they are, and not in which group."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            columns = file.readline().strip().split(",")
+    except (OSError, ValueError):
+        return False  # whoever reads it will say what is wrong
+    return "mosaic" in columns and "group" not in columns

@@ -15,6 +15,9 @@ from kaggle_salt.errors import DataError
 #: ``[H, W]`` grey levels, or ``[H, W, 3]`` red, green and blue.
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
+#: What red, green and blue count in the grey of a coloured tile (luminance, ITU-R BT.601).
+LUMINANCE = (0.299, 0.587, 0.114)
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 #: PNG colour type -> Pillow's name for it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kaggle_salt.competition.pixels import LUMINANCE
 from kaggle_salt.config import Channels, Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import stands_on_encoder
@@ -12,9 +13,6 @@ from kaggle_salt.learning.networks import stands_on_encoder
 #: Mean and standard deviation of ImageNet's pixels, by channel; their means serve grey input.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-#: What red, green and blue count in the grey of a coloured tile (luminance, ITU-R BT.601).
-LUMINANCE = (0.299, 0.587, 0.114)
 
 _MADE_OF: dict[Channels, str] = {
     "grey": "the grey level, about zero mean and unit variance",

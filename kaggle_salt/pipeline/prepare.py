@@ -32,7 +32,7 @@ def make_fold_table(
         workspace: Where data and fold table lie.
         n_folds: Number of folds.
         seed: Seed of the split.
-        group_file: CSV id,group; a group stays in one fold.
+        group_file: CSV id,group, or a table of mosaics; a group stays in one fold.
         overwrite: Replace a table that differs.
         listener: Told how the work goes.
 

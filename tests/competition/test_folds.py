@@ -266,12 +266,19 @@ def test_groups_come_in_the_order_of_the_ids(tmp_path: Path) -> None:
     assert read_groups(tmp_path / "groups.csv", ["a", "b"]) == ["01", "2"]
 
 
+def test_a_mosaic_is_a_group_and_a_tile_outside_is_one_of_its_own(tmp_path: Path) -> None:
+    rows = [("b", "0", "0", "0"), ("c", "3", "1", "0"), ("a", "0", "0", "1")]
+    write_table(tmp_path / "mosaics.csv", "id,mosaic,row,column", rows)
+    groups = read_groups(tmp_path / "mosaics.csv", ["a", "b", "c", "d", "e"])
+    assert groups == ["mosaic 0", "mosaic 0", "mosaic 3", "d", "e"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("id,group\na,1\n", "gives no group to 1 tiles: b"),
         ("id,group\na,1\nb,\n", "gives no group to 1 tiles: b"),
-        ("id,mosaic\na,1\nb,1\n", "has no column group"),
+        ("id,well\na,1\nb,1\n", "has no column group"),
         ("id,group\na,1\nb,1\nb,2\n", "names b more than once"),
     ],
 )

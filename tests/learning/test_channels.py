@@ -5,12 +5,12 @@ import typing
 import pytest
 import torch
 
+from kaggle_salt.competition.pixels import LUMINANCE
 from kaggle_salt.config import Channels, Config, InputConfig, ModelConfig, StageConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.channels import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    LUMINANCE,
     channels_of,
     describe,
     settle_channels,
