@@ -122,6 +122,8 @@ def train(
     set: Settings | None = None,
     seed: int | None = None,
     pseudo: AnyPath | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
@@ -141,6 +143,8 @@ def train(
         set: Values by dotted key, as in ``{"stage.bce.epochs": 3}``; ``stage.*`` is every stage.
         seed: Seed of weights and batches, the key ``training.seed``.
         pseudo: CSV of pseudo-labels to train on, the key ``pseudo.file``.
+        minutes: Fit the stages to so many minutes a fold; a step of each is timed.
+        epochs: Fit the stages to so many epochs in all; in place of ``minutes``.
         resume: Go on with half-trained folds.
         overwrite: Train these folds anew.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
@@ -153,13 +157,16 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     from kaggle_salt.pipeline import train as pipeline
+    from kaggle_salt.pipeline.budget import Budget
 
     workspace, listener = workspace_at(data), _listener(verbose)
     settings = with_shorthands(set, seed=seed, pseudo=pseudo)
+    budget = Budget.of(minutes, epochs)
     chosen = choose_run(workspace, run, preset, config, settings, device, listener)
     return pipeline.train(
         workspace, chosen.run, chosen.config, folds=folds_text(folds), device=device,
-        resume=resume, overwrite=overwrite, because=chosen.because, listener=listener,
+        resume=resume, overwrite=overwrite, because=chosen.because, budget=budget,
+        listener=listener,
     )  # fmt: skip
 
 

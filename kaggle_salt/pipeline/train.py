@@ -17,6 +17,9 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
+from kaggle_salt.pipeline.budget import Budget
+from kaggle_salt.pipeline.plan import PLAN
+from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -34,6 +37,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     because: str = "",
+    budget: Budget | None = None,
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train folds of a run, one after the other.
@@ -50,6 +54,7 @@ def train(
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold.
         because: Why this preset, where nobody named one; for the run's manifest.
+        budget: What a fold may take; see :mod:`kaggle_salt.pipeline.planner`.
         listener: Told how the work goes.
 
     Returns:
@@ -62,7 +67,24 @@ def train(
     data = TrainingData.open(workspace, config, folds, listener)
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
+    planner = Planner(run, config, budget, compute, frozenset(data.folds if overwrite else ()))
+    config, plan = planner.recorded(listener)
     _check_folders(run, config, data, resume=resume, overwrite=overwrite)
+    to_train, weights = _check_start(run, config, data, overwrite=overwrite, listener=listener)
+    if budget and not plan:
+        config, plan = planner.make(data.tiles(to_train[0]), listener)
+    if overwrite:
+        for number in data.folds:
+            shutil.rmtree(run.fold(number).path, ignore_errors=True)
+    planned = {PLAN: plan.to_manifest()} if plan else {}
+    _claim(run, config, {**data.hashes, **weights, **planned}, compute, because)
+    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
+
+
+def _check_start(
+    run: RunFolder, config: Config, data: TrainingData, *, overwrite: bool, listener: Listener
+) -> tuple[list[int], dict[str, Any]]:
+    """The folds to train, and what the manifest says of the weights they start from."""
     removed = [run.fold(number).path for number in data.folds] if overwrite else []
     refuse_to_delete(config.model.weights, removed)
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
@@ -71,10 +93,7 @@ def train(
     _refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
         _check_network(config, data, to_train, pretrained=bool(to_begin))
-    for folder in removed:
-        shutil.rmtree(folder, ignore_errors=True)
-    _claim(run, config, {**data.hashes, **weights}, compute, because)
-    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
+    return to_train, weights
 
 
 def _check_network(
@@ -175,7 +194,9 @@ def _claim(
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
-    write_text(run.config, dump_config(config))
+    plan = hashes.get(PLAN)
+    asked = f"# planned for {Budget(**plan['asked'])} a fold: see manifest.json\n" if plan else ""
+    write_text(run.config, asked + dump_config(config))
     manifest = {
         "run": run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
