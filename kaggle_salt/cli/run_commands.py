@@ -67,8 +67,6 @@ def train(
 
     Example: `salt train --preset quick --fold all --resume`
 
-    In half an hour a fold: `salt train --preset quick --minutes 30`
-
     With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
     """
     from kaggle_salt.cli.console import ConsoleListener

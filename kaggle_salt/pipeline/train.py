@@ -18,7 +18,7 @@ from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.pipeline.budget import Budget
-from kaggle_salt.pipeline.plan import PLAN
+from kaggle_salt.pipeline.plan import PLAN, Plan
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
@@ -73,11 +73,9 @@ def train(
     to_train, weights = _check_start(run, config, data, overwrite=overwrite, listener=listener)
     if budget and not plan:
         config, plan = planner.make(data.tiles(to_train[0]), listener)
-    if overwrite:
-        for number in data.folds:
-            shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    planned = {PLAN: plan.to_manifest()} if plan else {}
-    _claim(run, config, {**data.hashes, **weights, **planned}, compute, because)
+    for number in data.folds if overwrite else ():
+        shutil.rmtree(run.fold(number).path, ignore_errors=True)
+    _claim(run, config, {**data.hashes, **weights}, plan, compute, because)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
@@ -189,13 +187,17 @@ def _refuse_other_weights(
 
 
 def _claim(
-    run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: Compute, because: str
+    run: RunFolder,
+    config: Config,
+    hashes: Mapping[str, Any],
+    plan: Plan | None,
+    compute: Compute,
+    because: str,
 ) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
-    plan = hashes.get(PLAN)
-    asked = f"# planned for {Budget(**plan['asked'])} a fold: see manifest.json\n" if plan else ""
+    asked = f"# planned for {plan.asked} a fold: see manifest.json\n" if plan else ""
     write_text(run.config, asked + dump_config(config))
     manifest = {
         "run": run.name,
@@ -203,6 +205,7 @@ def _claim(
         **({"chosen_because": because} if because else {}),
         "seed": config.training.seed,
         **hashes,
+        **({PLAN: plan.to_manifest()} if plan else {}),
         "compute": str(compute),
         "versions": package_versions(),
         "config": read_part(config),
