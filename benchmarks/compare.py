@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.budget import fit
+from benchmarks.budget import Fitted, fit_or_shrink
 from benchmarks.machine import describe_machine
 from kaggle_salt import predictions
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_config, load_run_config
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.errors import SaltError
 from kaggle_salt.learning.channels import settle_channels
+from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.pipeline.train import train
-from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import Measured, preset_names, preset_path, read_measured
 from kaggle_salt.runs import RunFolder
 
@@ -83,19 +84,22 @@ def measure(
     workspace: Workspace, preset: str, minutes: float, fold: int, pseudo: Path | None
 ) -> pd.DataFrame:
     """Train one preset within the budget; its row of the table."""
-    competition = Competition.open(workspace.data)
     given = ["model.weights=none"]
     given += [f"pseudo.file={pseudo}"] if preset == "pseudo" and pseudo else []
     config = settle_channels(load_config(preset_path(preset), given), coloured=False)
-    plan = fit(config, competition, 60 * minutes)
-    note = " ".join(plan.overrides)
-    print(f"{preset}: {note}", file=sys.stderr)
-    planned = load_config(preset_path(preset), [*given, *plan.overrides])
+    data = TrainingData.open(workspace, config, str(fold), Listener())
+    compute = choose_compute("cpu", config.training.precision, config.training.channels_last)
     run = RunFolder(workspace.runs / f"{preset}-{minutes:g}min")
+    if run.claimed_folds():  # interrupted: another timing would give other epochs
+        fitted = Fitted(load_run_config(run.config))
+    else:
+        fitted = fit_or_shrink(config, data.tiles(fold), 60 * minutes, compute)
+    print(f"{preset}: {fitted.note}", file=sys.stderr)
     (summary,) = train(
-        workspace, run, planned, folds=str(fold), device="cpu", resume=True,
+        workspace, run, fitted.config, folds=str(fold), device="cpu", resume=True,
         listener=ConsoleListener(),
     )  # fmt: skip
+    competition = data.competition
     predicted = predictions.load(run.fold(fold).oof)
     row_of = {tile: row for row, tile in enumerate(competition.ids)}
     truth = competition.masks[[row_of[tile] for tile in predicted.ids]]
@@ -106,7 +110,7 @@ def measure(
         "preset": preset,
         "parameters": summary.parameters,
         "budget_minutes": minutes,
-        "size": plan.size,
+        "size": fitted.size,
         "epochs": summary.epochs,
         "minutes": round(summary.seconds / 60, 1),
         "tiles_per_second": round(trained / summary.seconds, 1),
@@ -114,7 +118,7 @@ def measure(
         "low": round(at_half.interval[0], 4),
         "high": round(at_half.interval[1], 4),
         "machine": f"{machine['threads']} thread, {machine['cpu']}",
-        "note": note,
+        "note": fitted.note,
     }
     return pd.DataFrame([values])
 

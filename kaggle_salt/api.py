@@ -5,6 +5,8 @@ turns it into what the pipeline takes, and calls the one function there that the
 calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
 ``verbose=False``.
 
+    train("data", preset="quick", folds=0, minutes=30, set={"training.seed": 1})
+
 Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
 """
 
@@ -18,6 +20,7 @@ from kaggle_salt.pipeline.arguments import (
     Folds,
     Place,
     Settings,
+    budget_of,
     choose_run,
     folds_text,
     names_of,
@@ -122,6 +125,8 @@ def train(
     set: Settings | None = None,
     seed: int | None = None,
     pseudo: AnyPath | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
@@ -129,18 +134,17 @@ def train(
 ) -> list[FoldSummary]:
     """Train folds of a run, one after the other; ``salt train``.
 
-    ``train("data", preset="quick", folds=0, set={"stage.bce.epochs": 1})``
-
     Args:
         data: Folder with Kaggle's files, or a workspace.
-        preset: One of ``salt presets``; without preset and config, the run's own if it has been
-            begun, else what suits the machine.
+        preset: One of ``salt presets``; by default the run's own, or what suits the machine.
         config: In place of a preset, a TOML file, or what :func:`load_preset` gave.
         run: Name of the run; by default that of the preset or file.
         folds: ``0``, ``[0, 1]`` or ``"all"``.
         set: Values by dotted key, as in ``{"stage.bce.epochs": 3}``; ``stage.*`` is every stage.
         seed: Seed of weights and batches, the key ``training.seed``.
         pseudo: CSV of pseudo-labels to train on, the key ``pseudo.file``.
+        minutes: Fit the stages to so many minutes a fold; a step of each is timed.
+        epochs: In place of minutes: fit them to so many epochs in all.
         resume: Go on with half-trained folds.
         overwrite: Train these folds anew.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
@@ -155,10 +159,10 @@ def train(
     from kaggle_salt.pipeline import train as pipeline
 
     workspace, listener = workspace_at(data), _listener(verbose)
-    settings = with_shorthands(set, seed=seed, pseudo=pseudo)
+    settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
     chosen = choose_run(workspace, run, preset, config, settings, device, listener)
     return pipeline.train(
-        workspace, chosen.run, chosen.config, folds=folds_text(folds), device=device,
+        workspace, chosen.run, chosen.config, folds=folds_text(folds), device=device, budget=budget,
         resume=resume, overwrite=overwrite, because=chosen.because, listener=listener,
     )  # fmt: skip
 

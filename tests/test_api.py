@@ -124,6 +124,15 @@ def test_pseudo_labels_are_trained_on(trained: Path) -> None:
     assert load_config(Path("runs/student/config.toml")).pseudo.file == str(labels.csv)
 
 
+def test_epochs_are_fitted(trained: Path) -> None:
+    config = load_config(Path("tiny.toml"))
+    [summary] = train("data", config=config, run="short", epochs=2, device="cpu", verbose=False)
+    assert summary.epochs == 2
+    assert [stage.epochs for stage in load_config(Path("runs/short/config.toml")).stage] == [1, 1]
+    with pytest.raises(ConfigError, match=r"--minutes and --epochs exclude each other"):
+        train("data", config=config, run="short", epochs=2, minutes=3)
+
+
 def test_the_check_reports_what_it_found(trained: Path) -> None:
     assert check_data("data").train_tiles == N_TRAIN
 

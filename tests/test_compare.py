@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 
 from benchmarks import budget, compare
-from benchmarks.budget import ENOUGH_EPOCHS, fit
+from benchmarks.budget import ENOUGH_EPOCHS, fit_or_shrink
 from benchmarks.compare import main, table_lines
-from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.device import choose_compute
+from kaggle_salt.learning.timing import StageTime
 from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import read_measured
-from tests.tiny import N_FOLDS, N_TRAIN, TINY, draw_no_curves, one_thread, write_data
+from tests.tiny import N_FOLDS, TINY, draw_no_curves, forbid, one_thread, write_data
 
 CYCLES = """
 [[stage]]
@@ -38,8 +41,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes a second at full size, a quarter at half of it; nothing comes on top."""
-    monkeypatch.setattr(budget, "seconds_per_step", lambda config, stage, *_: stage.shrink**-2)
-    monkeypatch.setattr(budget, "OVERHEAD", 1)
+
+    def time_stages(config: Config, *_: object) -> list[StageTime]:
+        return [StageTime(stage.shrink**-2, 0, 0, 0) for stage in config.stage]
+
+    monkeypatch.setattr(budget, "time_stages", time_stages)
+
+
+def tiles_of(workspace: Workspace, config: Config) -> TrainingTiles:
+    """Fold 0's: 26 or 27 of the 40 tiles to train on, which are six batches of four."""
+    return TrainingData.open(workspace, config, "0", Listener()).tiles(0)
 
 
 def config(folder: Path, extra: str = "") -> Config:
@@ -50,34 +61,38 @@ def config(folder: Path, extra: str = "") -> Config:
 
 @pytest.mark.usefixtures("one_second_a_step")
 @pytest.mark.parametrize(
-    ("epochs", "planned", "size"),
+    ("epochs", "planned", "shrink", "size"),
     [
-        (80, ["stage.bce.epochs=64", "stage.bce.shrink=1"], 32),  # of 160 wanted, 128 fit
-        (12, ["stage.bce.epochs=9", "stage.bce.shrink=1"], 32),  # 9.6 of them
-        (3, ["stage.bce.epochs=9", "stage.bce.shrink=2"], 16),  # four times as many fit at half
-        (0.5, ["stage.bce.epochs=6", "stage.bce.shrink=4"], 8),  # the last resort
+        (200, [160, 40], 1, 32),  # all of 160 wanted, and more
+        (80, [64, 16], 1, 32),
+        (12, [10, 2], 1, 32),
+        (3, [10, 2], 2, 16),  # four times as many fit at half
+        (0.5, [6, 2], 4, 8),  # the last resort
+        (0.01, [1, 1], 4, 8),  # the least, though it takes longer
     ],
 )
 def test_epochs_keep_their_proportions(
-    epochs: float, planned: list[str], size: int, workspace: Workspace, tmp_path: Path
+    epochs: float, planned: list[int], shrink: int, size: int, workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Four fifths of 40 tiles in batches of 4 are 8 steps; the stages are four to one."""
-    competition = Competition.open(workspace.data)
-    assert len(competition.ids) == N_TRAIN
+    """The stages are four to one."""
     changed = config(tmp_path).model_dump()
     for stage, share in zip(changed["stage"], (0.8, 0.2), strict=True):
         stage["epochs"] = int(160 * share)
-    plan = fit(Config.model_validate(changed), competition, seconds=8 * epochs)
-    assert [text for text in plan.overrides if text in planned] == planned
-    assert plan.size == size
+    given = Config.model_validate(changed)
+    tiles, compute = tiles_of(workspace, given), choose_compute("cpu")
+    fitted = fit_or_shrink(given, tiles, 6 * epochs, compute)
+    assert [stage.epochs for stage in fitted.config.stage] == planned
+    assert {stage.shrink for stage in fitted.config.stage} == {shrink}
+    assert (fitted.size, fitted.epochs) == (size, sum(planned))
+    assert f"stage.bce.epochs={planned[0]} stage.bce.shrink={shrink}" in fitted.note
 
 
 @pytest.mark.usefixtures("one_second_a_step")
 def test_cycles_shrink_with_their_stage(workspace: Workspace, tmp_path: Path) -> None:
-    competition = Competition.open(workspace.data)
-    plan = fit(config(tmp_path, CYCLES), competition, seconds=8 * 9)
-    assert {"stage.cycles.epochs=6", "stage.cycles.schedule.cycle=2"} < set(plan.overrides)
-    assert plan.epochs >= ENOUGH_EPOCHS
+    given = config(tmp_path, CYCLES)
+    fitted = fit_or_shrink(given, tiles_of(workspace, given), 6 * 9, choose_compute("cpu"))
+    assert "stage.cycles.epochs=6 stage.cycles.schedule.cycle=2" in fitted.note
+    assert fitted.epochs >= ENOUGH_EPOCHS
 
 
 def test_a_preset_is_trained_and_its_row_replaced(
@@ -88,12 +103,12 @@ def test_a_preset_is_trained_and_its_row_replaced(
     monkeypatch.setattr(compare, "preset_path", lambda name: tmp_path / "tiny.toml")
     out = tmp_path / "table.csv"
     out.write_text("preset,score\nquick,0.1\nunet,0.2\n", encoding="utf-8")
+    arguments = [
+        "quick", "--minutes", "0.01", f"--data={workspace.data}", f"--runs={workspace.runs}",
+        f"--folds={workspace.folds}", f"--out={out}",
+    ]  # fmt: skip
     with one_thread():
-        code = main(
-            ["quick", "--minutes", "0.01", f"--data={workspace.data}", f"--runs={workspace.runs}",
-             f"--folds={workspace.folds}", f"--out={out}"]
-        )  # fmt: skip
-    assert code == 0
+        assert main(arguments) == 0
     table = pd.read_csv(out).set_index("preset")
     assert list(table.index) == ["quick", "unet"]
     assert table.loc["unet", "score"] == 0.2
@@ -101,6 +116,8 @@ def test_a_preset_is_trained_and_its_row_replaced(
     assert row["low"] <= row["score"] <= row["high"]
     assert row["epochs"] >= 2
     assert (workspace.runs / "quick-0.01min/fold0/fold.json").exists()
+    forbid(monkeypatch, "benchmarks.compare.fit_or_shrink")  # what is there keeps its epochs
+    assert main(arguments) == 0
 
 
 def test_the_table_has_every_preset_best_first() -> None:

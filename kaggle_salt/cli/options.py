@@ -56,6 +56,10 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, as in input.size=96.")
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights and batches.")]
+Minutes = Annotated[
+    float | None, typer.Option(help="Fit the stages to so many minutes a fold; a step is timed.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Fit the stages to so many epochs in all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Debug = Annotated[
     bool, typer.Option("--debug", envvar="SALT_DEBUG", help="Show the traceback of an error.")

@@ -16,8 +16,10 @@ from kaggle_salt.cli.options import (
     ConfigFile,
     Data,
     Device,
+    Epochs,
     Folds,
     Json,
+    Minutes,
     Preset,
     RunName,
     Runs,
@@ -33,6 +35,7 @@ from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.ensembling.weight_search import WeightSearch
+    from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
 
 
@@ -44,6 +47,8 @@ def train(
     run: RunName = None,
     set_: Settings = None,
     seed: Seed = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
     pseudo: Annotated[
         Path | None, typer.Option(help="Pseudo-labels to train on: CSV of salt pseudo-label.")
     ] = None,
@@ -64,22 +69,27 @@ def train(
 
     With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
     """
-    from dataclasses import asdict
-
     from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import choose_run
     from kaggle_salt.pipeline.rounds import train_rounds
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
-    listener = ConsoleListener()
+    listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
     folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
     )  # fmt: skip
     summaries = train_rounds(
         workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
-        resume=resume, overwrite=overwrite, because=because, listener=listener,
+        resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
     )  # fmt: skip
+    _print_trained(summaries, as_json)
+
+
+def _print_trained(summaries: list[FoldSummary], as_json: bool) -> None:
+    from dataclasses import asdict
+
     if as_json:
         emit([asdict(summary) for summary in summaries])
         return

@@ -15,6 +15,7 @@ from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.config import Config
+    from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import Chosen
     from kaggle_salt.pipeline.workspace import Listener, Workspace
 
@@ -62,6 +63,13 @@ def folds_text(folds: Folds) -> str:
     if isinstance(folds, bool) or not hasattr(folds, "__index__"):
         raise ConfigError(f"folds={folds!r}", expected='a number, a list of them, or "all"')
     return str(folds)
+
+
+def budget_of(minutes: float | None, epochs: int | None) -> Budget | None:
+    """What a fold may take; see :class:`kaggle_salt.pipeline.budget.Budget`."""
+    from kaggle_salt.pipeline.budget import Budget
+
+    return Budget.of(minutes, epochs)
 
 
 def with_shorthands(

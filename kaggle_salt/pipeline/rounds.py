@@ -9,6 +9,7 @@ from pathlib import Path
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -27,6 +28,7 @@ def train_rounds(
     resume: bool = False,
     overwrite: bool = False,
     because: str = "",
+    budget: Budget | None = None,
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train a run; or runs ``<run>-1``, ``<run>-2``, ..., each on the labels of the one before.
@@ -43,6 +45,7 @@ def train_rounds(
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold, and the labels made from them.
         because: See :func:`train`.
+        budget: What a fold of each round may take.
         listener: Told how the work goes.
 
     Returns:
@@ -53,7 +56,7 @@ def train_rounds(
     """
     train_one = partial(
         train, workspace, folds=folds, device=device, resume=resume, overwrite=overwrite,
-        because=because, listener=listener,
+        because=because, budget=budget, listener=listener,
     )  # fmt: skip
     if rounds == 1:
         return train_one(run, config)

@@ -19,6 +19,9 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
+from kaggle_salt.pipeline.budget import Budget
+from kaggle_salt.pipeline.plan import PLAN, Plan
+from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -36,6 +39,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     because: str = "",
+    budget: Budget | None = None,
     listener: Listener | None = None,
 ) -> list[FoldSummary]:
     """Train folds of a run, one after the other.
@@ -52,6 +56,7 @@ def train(
         resume: Go on with half-trained folds.
         overwrite: Throw away what the folds asked for hold.
         because: Why this preset, where nobody named one; for the run's manifest.
+        budget: What a fold may take; see :mod:`kaggle_salt.pipeline.planner`.
         listener: Told how the work goes.
 
     Returns:
@@ -64,12 +69,15 @@ def train(
     data = TrainingData.open(workspace, config, folds, listener)
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
+    planner = Planner(run, config, budget, compute, frozenset(data.folds if overwrite else ()))
+    config, plan = planner.recorded(listener)
     _check_folders(run, config, data, resume=resume, overwrite=overwrite)
-    weights = _checked_start(run, config, data, workspace.folds, overwrite, listener)
-    if overwrite:
-        for number in data.folds:
-            shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    _claim(run, config, {**data.hashes, **weights}, compute, because)
+    to_train, weights = _checked_start(run, config, data, workspace.folds, overwrite, listener)
+    if budget and not plan:
+        config, plan = planner.make(data.tiles(to_train[0]), listener)
+    for number in data.folds if overwrite else ():
+        shutil.rmtree(run.fold(number).path, ignore_errors=True)
+    _claim(run, config, {**data.hashes, **weights}, plan, compute, because)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
@@ -80,8 +88,8 @@ def _checked_start(
     folds: Path,
     overwrite: bool,
     listener: Listener,
-) -> dict[str, Any]:
-    """Refuse what cannot be trained or started from these weights; their hash and origin."""
+) -> tuple[list[int], dict[str, Any]]:
+    """The folds to train, and what the manifest says of the weights they start from."""
     refuse_to_delete(
         config.model.weights, [run.fold(n).path for n in data.folds] if overwrite else []
     )
@@ -94,7 +102,7 @@ def _checked_start(
         check_trainable(
             config, shape, pretrained=bool(to_begin), tiles=fewest, more_tiles=another_table(folds)
         )
-    return weights
+    return to_train, weights
 
 
 def _train_one(
@@ -182,18 +190,25 @@ def _refuse_other_weights(
 
 
 def _claim(
-    run: RunFolder, config: Config, hashes: Mapping[str, Any], compute: Compute, because: str
+    run: RunFolder,
+    config: Config,
+    hashes: Mapping[str, Any],
+    plan: Plan | None,
+    compute: Compute,
+    because: str,
 ) -> None:
     """Write configuration and manifest, unless a fold that stays was trained with those there."""
     if run.manifest.exists() and run.claimed_folds():
         return
-    write_text(run.config, dump_config(config))
+    asked = f"# planned for {plan.asked} a fold: see manifest.json\n" if plan else ""
+    write_text(run.config, asked + dump_config(config))
     manifest = {
         "run": run.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **({"chosen_because": because} if because else {}),
         "seed": config.training.seed,
         **hashes,
+        **({PLAN: plan.to_manifest()} if plan else {}),
         "compute": str(compute),
         "versions": package_versions(),
         "config": read_part(config),

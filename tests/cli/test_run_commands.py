@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,24 @@ def test_what_train_refuses(
     refused(2, "train", "--config", "tiny.toml", *base, *arguments,
             found=found, expected=expected, then=then)  # fmt: skip
     assert files_under(trained) == before
+
+
+def test_epochs_are_planned_and_the_run_goes_on_with_them(trained: Path) -> None:
+    result = salt(*TRAIN, "--run", "long", "--epochs", 3, "--set", "stage.bce.epochs=2")
+    assert re.search(r"\n  bce +2 epochs \(of 2\) at 32 px\n  swa +1 epochs", result.stderr)
+    refused(2, *TRAIN, "--run", "long", "--fold", 1, "--epochs", 5, "--set", "stage.bce.epochs=2",
+            found="run long is planned for 3 epochs a fold", expected="one plan for all folds",
+            then="^--epochs 3 for this run, or --run NEW_NAME")  # fmt: skip
+    other = salt("train", "--run", "long", "--fold", 1, "--device", "cpu", "--json")
+    [summary] = json.loads(other.stdout)
+    assert summary["epochs"] == 3
+
+
+def test_minutes_and_epochs_are_one_or_the_other(trained: Path) -> None:
+    refused(2, *TRAIN, "--minutes", 1, "--epochs", 5, found="--minutes and --epochs exclude",
+            expected="one of the two", then="leave out --minutes or --epochs")  # fmt: skip
+    refused(2, *TRAIN, "--minutes", 0, found="a training of 0.0 minutes", expected="above 0",
+            then="--minutes 30")  # fmt: skip
 
 
 def test_unknown_presets_and_files(trained: Path) -> None:
