@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kaggle_salt.competition.check import CheckReport
+    from kaggle_salt.competition.folds import By
     from kaggle_salt.config import Config
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
@@ -45,16 +46,18 @@ def make_folds(
     *,
     n_folds: int = 5,
     seed: int = 0,
+    by: By = "coverage",
     group_by: AnyPath | None = None,
     overwrite: bool = False,
     verbose: bool = True,
 ) -> pd.DataFrame:
-    """Split the training tiles into folds, stratified by salt coverage; ``salt make-folds``.
+    """Split the training tiles into folds, alike in coverage or type; ``salt make-folds``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
         n_folds: Number of folds.
         seed: Another seed, another split.
+        by: In what the folds are alike: ``coverage``, or ``type`` of the masks.
         group_by: CSV id,group; a group is never split across folds.
         overwrite: Replace a table that differs.
         verbose: Print how the work goes; without it only warnings.
@@ -70,7 +73,7 @@ def make_folds(
     from kaggle_salt.pipeline.prepare import make_fold_table
 
     return make_fold_table(
-        workspace_at(data), n_folds=n_folds, seed=seed,
+        workspace_at(data), n_folds=n_folds, seed=seed, by=by,
         group_file=optional_path(group_by), overwrite=overwrite, listener=_listener(verbose),
     )  # fmt: skip
 
