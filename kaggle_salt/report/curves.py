@@ -15,12 +15,14 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import atomic_path
 
 BLUE, VERMILLION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
+SKY = "#56B4E9"
 DOTS_PER_INCH = 150
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 14, 11.5, 10.5  # points
 ZOOM = 0.2  # half-width of the close-up around the chosen threshold
@@ -216,10 +218,10 @@ def _draw_score(axes: Axes, history: pd.DataFrame) -> None:
     Pixel accuracy and IoU are thin lines behind it: they say what changes where the score stalls.
     """
     epochs, scores = history["epoch"].to_numpy(), history["score"].to_numpy(dtype=float)
-    for column, name, dashes in (("accuracy", "accuracy", (0, (1, 1.5))), ("iou", "IoU", "-")):
+    for column, name, dashes in (("accuracy", "accuracy", ":"), ("iou", "IoU", "--")):
         if column in history and history[column].notna().any():
             axes.plot(
-                epochs, history[column], color=GREY, linewidth=1.2, linestyle=dashes, label=name,
+                epochs, history[column], color=SKY, linewidth=1.5, linestyle=dashes, label=name,
             )  # fmt: skip
     axes.plot(epochs, scores, color=BLUE, linewidth=2, marker="o", markersize=3)
     axes.set_ylabel("validation score", fontsize=LABEL_SIZE)
@@ -251,6 +253,7 @@ def _annotate(
     axes.annotate(
         text, (x, y), xytext=(0, lift), textcoords="offset points", ha=side,
         fontsize=LABEL_SIZE, fontweight="bold", color=colour,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )  # fmt: skip
 
 
