@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
     from kaggle_salt.pipeline.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Listener
-    from kaggle_salt.pseudo_labels import Teachers
+    from kaggle_salt.pseudo_labels import Balance, Teachers
 
 
 def make_folds(
@@ -248,6 +248,7 @@ def pseudo_label(
     high: float = 0.8,
     confidence: float = 0.9,
     limit: int | None = None,
+    balance: Balance = "training",
     teachers: Teachers = "fold",
     out: AnyPath | None = None,
     overwrite: bool = False,
@@ -265,6 +266,8 @@ def pseudo_label(
         high: Pixels above this probability are sure.
         confidence: Share of a tile's pixels that must be sure.
         limit: Tiles to take at most for a fold.
+        balance: Over coverage: ``training`` as the training tiles, or ``1st-place``, the splits
+            and numbers of that solution.
         teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
         out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
         overwrite: Replace a file made of something else.
@@ -278,10 +281,10 @@ def pseudo_label(
     from kaggle_salt.pipeline import pseudo_label as pipeline
     from kaggle_salt.pseudo_labels import Confidence
 
+    wanted = Confidence(low, high, confidence, limit, balance)
     return pipeline.pseudo_label(
-        workspace_at(data), names_of(runs), wanted=Confidence(low, high, confidence, limit),
-        teachers=teachers, out=optional_path(out), overwrite=overwrite,
-        device=device, listener=_listener(verbose),
+        workspace_at(data), names_of(runs), wanted=wanted, teachers=teachers,
+        out=optional_path(out), overwrite=overwrite, device=device, listener=_listener(verbose),
     )  # fmt: skip
 
 

@@ -65,8 +65,8 @@ def make_folds(
 
     Returns:
         One row a tile, sorted by id: ``id``, ``coverage`` (share of pixels, 0 to 1),
-        ``stratum``, ``fold`` (from 0), ``type`` (see
-        :func:`kaggle_salt.competition.mask_types.mask_types`) and, where given, ``group``.
+        ``stratum``, ``type`` (see :func:`kaggle_salt.competition.mask_types.mask_types`),
+        ``fold`` (from 0) and, where given, ``group``.
 
     Raises:
         ConfigError: There are fewer than 2 folds, or fewer tiles or groups than folds; the seed
@@ -78,16 +78,17 @@ def make_folds(
     units = merged_groups(ids if groups is None else groups, twins) if twins else groups
     _refuse_impossible_split(ids, masks, n_folds, groups, units)
     _refuse_other_likeness(by)
-    columns = {"id": list(ids), "coverage": coverages(masks), TYPE: mask_types(masks)}
+    tiles = {"id": list(ids), "coverage": coverages(masks), TYPE: mask_types(masks)}
     if groups is not None:
-        columns["group"] = list(groups)
+        tiles["group"] = list(groups)
     if units is not None:
-        columns["unit"] = list(units)
-    table = pd.DataFrame(columns).sort_values("id", ignore_index=True)
+        tiles["unit"] = list(units)
+    table = pd.DataFrame(tiles).sort_values("id", ignore_index=True)
     table["stratum"] = _strata(table["coverage"].to_numpy(), n_folds)
     labels = _type_labels(table, n_folds) if by == "type" else _stratum_labels(table, n_folds)
     table["fold"] = _dealt(labels, table.get("unit"), n_folds, seed)
-    return table[[*COLUMNS, TYPE] if groups is None else [*COLUMNS, TYPE, "group"]]
+    columns = ["id", "coverage", "stratum", TYPE, "fold"]
+    return table[columns if groups is None else [*columns, "group"]]
 
 
 def _dealt(

@@ -35,7 +35,7 @@ some_areas = st.lists(st.integers(0, 16), min_size=5, max_size=60)
 def test_every_tile_once_and_folds_of_like_size(areas: list[int], n_folds: int, seed: int) -> None:
     ids = names(len(areas))
     table = make_folds(ids, masks_of(areas), n_folds=n_folds, seed=seed)
-    assert list(table.columns) == ["id", "coverage", "stratum", "fold", "type"]
+    assert list(table.columns) == ["id", "coverage", "stratum", "type", "fold"]
     assert table["id"].tolist() == ids
     assert table["coverage"].tolist() == [area / 16 for area in areas]
     sizes = np.bincount(table["fold"], minlength=n_folds)
@@ -155,7 +155,7 @@ def test_tiles_without_a_copy_change_nothing(groups: list[str] | None) -> None:
 def test_copies_stay_in_one_fold(seed: int) -> None:
     images = pictures({19: 0, 12: 0, 11: 10})
     table = make_folds(IDS, masks_of(AREAS), seed=seed, images=images)
-    assert list(table.columns) == ["id", "coverage", "stratum", "fold", "type"]
+    assert list(table.columns) == ["id", "coverage", "stratum", "type", "fold"]
     assert table["fold"][[0, 12, 19]].nunique() == table["fold"][[10, 11]].nunique() == 1
     assert set(table["fold"]) == set(range(5))
     assert table["fold"].value_counts().min() >= 2
@@ -256,6 +256,8 @@ def test_a_table_from_before_there_were_types_gets_those_of_its_masks(tmp_path: 
     put(tmp_path / "folds.csv", GOOD.encode())
     table = read_folds(tmp_path / "folds.csv", ["b", "a"], masks_of([8, 0]))
     assert table["type"].tolist() == ["empty", "object-75"]  # half of four rows: 50 %
+    made = make_folds(["a", "b"], masks_of([0, 8]), n_folds=2)
+    assert list(table.columns) == list(made.columns)
 
 
 @pytest.mark.parametrize("there", ["border", "", "cloud"])
