@@ -78,6 +78,21 @@ def make_folds(
     units = merged_groups(ids if groups is None else groups, twins) if twins else groups
     _refuse_impossible_split(ids, masks, n_folds, groups, units)
     _refuse_other_likeness(by)
+    table = _described(ids, masks, groups, units, n_folds)
+    labels = _type_labels(table, n_folds) if by == "type" else _stratum_labels(table, n_folds)
+    table["fold"] = _dealt(labels, table.get("unit"), n_folds, seed)
+    columns = ["id", "coverage", "stratum", TYPE, "fold"]
+    return table[columns if groups is None else [*columns, "group"]]
+
+
+def _described(
+    ids: Sequence[str],
+    masks: NDArray[np.bool_],
+    groups: Sequence[str] | None,
+    units: Sequence[str] | None,
+    n_folds: int,
+) -> pd.DataFrame:
+    """What is known of each tile before it has a fold, sorted by id."""
     tiles = {"id": list(ids), "coverage": coverages(masks), TYPE: mask_types(masks)}
     if groups is not None:
         tiles["group"] = list(groups)
@@ -85,10 +100,7 @@ def make_folds(
         tiles["unit"] = list(units)
     table = pd.DataFrame(tiles).sort_values("id", ignore_index=True)
     table["stratum"] = _strata(table["coverage"].to_numpy(), n_folds)
-    labels = _type_labels(table, n_folds) if by == "type" else _stratum_labels(table, n_folds)
-    table["fold"] = _dealt(labels, table.get("unit"), n_folds, seed)
-    columns = ["id", "coverage", "stratum", TYPE, "fold"]
-    return table[columns if groups is None else [*columns, "group"]]
+    return table
 
 
 def _dealt(

@@ -54,9 +54,7 @@ def make_fold_table(
         competition.ids, competition.masks, n_folds=n_folds, seed=seed, by=by,
         groups=groups, images=competition.images,
     )  # fmt: skip
-    _tell_of_copies(competition, listener)
-    counts = table[TYPE].value_counts()
-    listener.note("masks: " + ", ".join(f"{counts[k]} {k}" for k in TYPES if k in counts))
+    _tell_of_tiles(competition, table, listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
     same = says_the_same(workspace.folds, table)
@@ -72,12 +70,15 @@ def make_fold_table(
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 
 
-def _tell_of_copies(competition: Competition, listener: Listener) -> None:
+def _tell_of_tiles(competition: Competition, table: pd.DataFrame, listener: Listener) -> None:
+    """Say how many are copies, and how many masks there are of each type."""
     if twins := identical_tiles(competition.images):
         listener.note(
             f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
             "ones aside); copies stay in one fold"
         )
+    counts = table[TYPE].value_counts()
+    listener.note("masks: " + ", ".join(f"{counts[k]} {k}" for k in TYPES if k in counts))
 
 
 def check_data(
