@@ -72,7 +72,7 @@ def _require_types(table: pd.DataFrame, type_of: Mapping[str, str], path: Path) 
     """Give the table the types of its masks, or make sure that it has them."""
     types = table["id"].map(type_of)
     if TYPE not in table:
-        table.insert(table.columns.get_loc("fold"), TYPE, types)
+        table.insert(list(table.columns).index("fold"), TYPE, types)
         return
     wrong = table[TYPE] != types
     if wrong.any():
