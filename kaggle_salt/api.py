@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kaggle_salt.competition.check import CheckReport
+    from kaggle_salt.competition.folds import By
     from kaggle_salt.config import Config
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
     from kaggle_salt.pipeline.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Listener
-    from kaggle_salt.pseudo_labels import Teachers
+    from kaggle_salt.pseudo_labels import Balance, Teachers
 
 
 def make_folds(
@@ -48,16 +49,18 @@ def make_folds(
     *,
     n_folds: int = 5,
     seed: int = 0,
+    by: By = "coverage",
     group_by: AnyPath | None = None,
     overwrite: bool = False,
     verbose: bool = True,
 ) -> pd.DataFrame:
-    """Split the training tiles into folds, stratified by salt coverage; ``salt make-folds``.
+    """Split the training tiles into folds, alike in coverage or type; ``salt make-folds``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
         n_folds: Number of folds.
         seed: Another seed, another split.
+        by: In what the folds are alike: ``coverage``, or ``type`` of the masks.
         group_by: CSV id,group, or what ``salt mosaic`` wrote; a group is never split.
         overwrite: Replace a table that differs.
         verbose: Print how the work goes; without it only warnings.
@@ -73,7 +76,7 @@ def make_folds(
     from kaggle_salt.pipeline.prepare import make_fold_table
 
     return make_fold_table(
-        workspace_at(data), n_folds=n_folds, seed=seed,
+        workspace_at(data), n_folds=n_folds, seed=seed, by=by,
         group_file=optional_path(group_by), overwrite=overwrite, listener=_listener(verbose),
     )  # fmt: skip
 
@@ -249,6 +252,7 @@ def pseudo_label(
     high: float = 0.8,
     confidence: float = 0.9,
     limit: int | None = None,
+    balance: Balance = "training",
     teachers: Teachers = "fold",
     out: AnyPath | None = None,
     overwrite: bool = False,
@@ -266,6 +270,8 @@ def pseudo_label(
         high: Pixels above this probability are sure.
         confidence: Share of a tile's pixels that must be sure.
         limit: Tiles to take at most for a fold.
+        balance: Over coverage: ``training`` as the training tiles, or ``1st-place``, the splits
+            and numbers of that solution.
         teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
         out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
         overwrite: Replace a file made of something else.
@@ -279,10 +285,10 @@ def pseudo_label(
     from kaggle_salt.pipeline import pseudo_label as pipeline
     from kaggle_salt.pseudo_labels import Confidence
 
+    wanted = Confidence(low, high, confidence, limit, balance)
     return pipeline.pseudo_label(
-        workspace_at(data), names_of(runs), wanted=Confidence(low, high, confidence, limit),
-        teachers=teachers, out=optional_path(out), overwrite=overwrite,
-        device=device, listener=_listener(verbose),
+        workspace_at(data), names_of(runs), wanted=wanted, teachers=teachers,
+        out=optional_path(out), overwrite=overwrite, device=device, listener=_listener(verbose),
     )  # fmt: skip
 
 

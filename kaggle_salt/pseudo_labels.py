@@ -12,7 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,6 +29,9 @@ DECIMALS = 8
 #: saw its validation tiles, or those of all folds.
 Teachers = Literal["fold", "all"]
 
+#: How the tiles taken are balanced over coverage: :mod:`kaggle_salt.ensembling.confidence`.
+Balance = Literal["training", "1st-place"]
+
 
 @dataclass(frozen=True)
 class Confidence:
@@ -39,6 +42,7 @@ class Confidence:
         high: A pixel above this probability is sure to be salt.
         confidence: Smallest share of sure pixels of a confident tile.
         limit: Tiles to take at most; None for as many as there are.
+        balance: ``training``, or ``1st-place``, which asks for a confidence of .97 at least.
 
     Raises:
         ConfigError: A value is out of range.
@@ -48,6 +52,7 @@ class Confidence:
     high: float = 0.8
     confidence: float = 0.9
     limit: int | None = None
+    balance: Balance = "training"
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:
@@ -65,6 +70,12 @@ class Confidence:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(
                 f"a limit of {self.limit} tiles", expected="1 or more", next_step="--limit 10000"
+            )
+        if self.balance not in get_args(Balance):
+            raise ConfigError(
+                f"a balance after '{self.balance}'",
+                expected=" or ".join(get_args(Balance)),
+                next_step="--balance 1st-place",
             )
 
 
@@ -108,7 +119,7 @@ class MadeOf(_Part):
         usual, words = Confidence(), ["--teachers", "all"] if self.teachers == "all" else []
         for name, value in asdict(self.settings).items():
             if value != getattr(usual, name):
-                words += [f"--{name}", f"{value:g}"]
+                words += [f"--{name}", value if isinstance(value, str) else f"{value:g}"]
         return salt_command("pseudo-label", *self.runs, *words, "--out", path, "--overwrite")
 
 

@@ -108,7 +108,7 @@ def test_the_files_are_plain(csv: Path) -> None:
         {"run": "other", "fold": 1, "weights_hash": "other1"},
     ]
     assert manifest["made_of"]["settings"] == {
-        "low": 0.2, "high": 0.8, "confidence": 0.9, "limit": None,
+        "low": 0.2, "high": 0.8, "confidence": 0.9, "limit": None, "balance": "training",
     }  # fmt: skip
     assert manifest["selection"] == list(COUNTS)
 
@@ -266,12 +266,15 @@ def test_the_command_is_the_one_that_made_them() -> None:
     assert made_of("all").command(path) == f"salt pseudo-label tiny other --teachers all {end}"
     strict = made_of().model_copy(update={"settings": Confidence(confidence=0.95, limit=9)})
     assert "other --confidence 0.95 --limit 9 --out" in strict.command(path)
+    by_hand = made_of().model_copy(update={"settings": Confidence(balance="1st-place")})
+    assert "other --balance 1st-place --out" in by_hand.command(path)
 
 
 @pytest.mark.parametrize(
     ("wrong", "found"),
     [
         ({"low": 0.9}, r"below 0\.9 or above 0\.8(.|\n)*--low 0\.2 --high 0\.8"),
+        ({"balance": "ours"}, r"balance after 'ours'\nexpected: training or 1st-place\nnext"),
         ({"low": -0.1}, r"below -0\.1"),
         ({"high": 1.1}, r"above 1\.1"),
         ({"low": float("nan")}, "below nan"),

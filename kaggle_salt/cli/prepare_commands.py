@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ def make_folds(
     out: Annotated[Path, typer.Option(help="The fold table to write.")] = FOLDS,
     n_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another split.")] = 0,
+    by: Annotated[
+        Literal["coverage", "type"],
+        typer.Option(help="Alike in coverage, or in types: border, vertical, ..."),
+    ] = "coverage",
     group_by: Annotated[
         Path | None,
         typer.Option(
@@ -33,7 +37,10 @@ def make_folds(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Split the training tiles into folds, stratified by salt coverage; copies stay together.
+    """Split the training tiles into folds, alike in salt coverage; copies stay together.
+
+    With --by type alike in types of masks: empty, border (slivers along an edge), vertical, and
+    objects by coverage.
 
     Example: `salt make-folds --n-folds 5 --seed 0`
     """
@@ -41,8 +48,8 @@ def make_folds(
     from kaggle_salt.pipeline.prepare import make_fold_table
 
     summary = make_fold_table(
-        workspace_of(data=data, folds=out), n_folds=n_folds, seed=seed, group_file=group_by,
-        overwrite=overwrite, listener=ConsoleListener(),
+        workspace_of(data=data, folds=out), n_folds=n_folds, seed=seed, by=by,
+        group_file=group_by, overwrite=overwrite, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
         emit(summary.to_dict(orient="records"))

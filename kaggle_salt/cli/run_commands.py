@@ -152,6 +152,9 @@ def _print_ensemble(report: EnsembleReport) -> None:
         [row.name, row.tiles, row.at_half, interval_text(row.interval), row.at_decision]
         for row in report.rows
     ], least=["tiles"])  # fmt: skip
+    print_table(["mask", "tiles", "at the decision", "95 % interval"], [
+        [row.type, row.tiles, row.score, interval_text(row.interval)] for row in report.types
+    ])  # fmt: skip
     if report.search:
         _print_search(report.search)
     chosen = "weights and decision" if report.search else "the decision"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.archive import read_table, shortlist
-from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, coverages
+from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, TYPE, coverages
+from kaggle_salt.competition.mask_types import mask_types
 from kaggle_salt.errors import DataError, salt_command
 from kaggle_salt.files import write_text
 
@@ -26,6 +27,15 @@ def folds_text(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format=f"%.{COVERAGE_DECIMALS}f", lineterminator="\n")
 
 
+def says_the_same(path: Path, table: pd.DataFrame) -> bool:
+    """Whether the file has this very table; one from before there were types may lack those."""
+    if not path.exists():
+        return False
+    there = path.read_bytes()
+    tables = (table, table.drop(columns=TYPE))
+    return any(there == folds_text(one).encode() for one in tables)
+
+
 def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.DataFrame:
     """Read a fold table and make sure that it is about these tiles.
 
@@ -35,7 +45,8 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
         masks: Their masks, bool ``[N, H, W]``.
 
     Returns:
-        The table of :func:`make_folds`, sorted by id.
+        The table of :func:`make_folds`, sorted by id; where the file has no types, with those
+        of the masks.
 
     Raises:
         DataError: The file is missing, is no fold table, names other tiles than ``ids``, or
@@ -53,7 +64,20 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
     if table["fold"].nunique() < 2:
         then = another_table(path)
         raise DataError(f"{path} has one fold only", expected="2 or more", next_step=then)
+    _require_types(table, dict(zip(ids, mask_types(masks), strict=True)), path)
     return table.sort_values("id", ignore_index=True)
+
+
+def _require_types(table: pd.DataFrame, type_of: Mapping[str, str], path: Path) -> None:
+    """Give the table the types of its masks, or make sure that it has them."""
+    types = table["id"].map(type_of)
+    if TYPE not in table:
+        table.insert(list(table.columns).index("fold"), TYPE, types)
+        return
+    wrong = table[TYPE] != types
+    if wrong.any():
+        tile = table["id"][wrong].iloc[0]
+        raise _bad_cell(table, TYPE, wrong, path, expected=f"{type_of[tile]}, as its mask is")
 
 
 def _numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
@@ -64,12 +88,14 @@ def _numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
     return numbers
 
 
-def _bad_cell(table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Path) -> DataError:
+def _bad_cell(
+    table: pd.DataFrame, column: str, wrong: pd.Series[bool], path: Path, expected: str = ""
+) -> DataError:
     row = table[wrong].iloc[0]
     kind = "a share from 0 to 1" if column == "coverage" else "a whole number, 0 or more"
     return DataError(
         f"{path} gives tile {row['id']} the {column} '{row[column]}'",
-        expected=kind,
+        expected=expected or kind,
         next_step=another_table(path),
     )
 

@@ -35,7 +35,7 @@ from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.running_loss import RunningLoss
-from kaggle_salt.learning.validation import validate
+from kaggle_salt.learning.validation import Validation, validate
 from kaggle_salt.runs import FoldFolder
 
 #: Optimiser steps between two looks at the loss.
@@ -121,9 +121,8 @@ class FoldTraining:
             started = time.monotonic()
             with explained_failures():
                 train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
-            val_loss, val_score = validate(self.network, self.tiles, framing, loss, self.compute)
-            figures = (train_loss, val_loss, val_score)
-            improved = self._end_epoch(stage, schedule, figures, started)
+            validation = validate(self.network, self.tiles, framing, loss, self.compute)
+            improved = self._end_epoch(stage, schedule, train_loss, validation, started)
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
             progress.kept = keeper.state_dict()
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
@@ -197,15 +196,16 @@ class FoldTraining:
         self,
         stage: StageConfig,
         schedule: Schedule,
-        figures: tuple[float, float, float],
+        train_loss: float,
+        validation: Validation,
         started: float,
     ) -> bool:
         """Write the epoch into the history; whether its monitored figure was never as good."""
         progress = self.progress
-        train_loss, val_loss, val_score = figures
+        figures = validation.agreement
         last_step = (progress.stage_epoch + 1) * len(self.sampler) - 1
         lr = schedule.learning_rate(last_step)
-        cost = val_loss if stage.monitor == "loss" else -val_score
+        cost = validation.loss if stage.monitor == "loss" else -figures.score
         improved = progress.judge(cost)
         schedule.end_epoch(cost)
         progress.schedule = dict(schedule.state)
@@ -218,13 +218,16 @@ class FoldTraining:
             "epoch": progress.epoch,
             "lr": lr,
             "train_loss": train_loss,
-            "val_loss": val_loss,
-            "score": val_score,
+            "val_loss": validation.loss,
+            "score": figures.score,
+            "accuracy": figures.accuracy,
+            "iou": figures.iou,
             "seconds": round(seconds, 3),
         }
         progress.history.append(row)
-        table = pd.DataFrame(progress.history).to_csv(index=False, float_format="%.6g")
-        write_text(self.folder.history, table)
+        # in the columns of today: the first epochs may be from before some of them were measured
+        table = pd.DataFrame(progress.history, columns=list(row))
+        write_text(self.folder.history, table.to_csv(index=False, float_format="%.6g"))
         self.watcher.epoch_ends(row, self._epochs_left(stage))
         return improved
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
 
 from kaggle_salt.competition.decision import DEFAULT_LEVEL
-from kaggle_salt.competition.metric import score
+from kaggle_salt.competition.metric import Agreement, agreement
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import to_levels
 from kaggle_salt.learning.losses import Loss
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What an epoch is judged by.
+
+    Args:
+        loss: Mean over the tiles that the loss counts; 0 where it counts none.
+        agreement: Of the predicted masks (threshold .5, no TTA) with the true ones.
+    """
+
+    loss: float
+    agreement: Agreement
 
 
 @torch.inference_mode()
@@ -23,14 +38,11 @@ def validate(
     loss: Loss,
     compute: Compute,
     batch_size: int = 64,
-) -> tuple[float, float]:
-    """Loss and competition score (threshold .5, no TTA) on the validation tiles.
+) -> Validation:
+    """Loss, competition score, pixel accuracy and mean IoU on the validation tiles.
 
     A pixel is salt where the stored prediction would say so: see
     :func:`kaggle_salt.learning.inference.to_levels`.
-
-    Returns:
-        (mean loss over the tiles that the loss counts, score in [0, 1]).
     """
     network.eval()
     rows = tiles.validation_rows
@@ -44,4 +56,4 @@ def validate(
         predicted.append((to_levels(logits[:, 0].sigmoid()) > DEFAULT_LEVEL).cpu().numpy())
     counted = np.concatenate(losses).astype(np.float64)
     mean = float(counted.mean()) if len(counted) else 0.0
-    return mean, score(tiles.masks[rows], np.concatenate(predicted))
+    return Validation(mean, agreement(tiles.masks[rows], np.concatenate(predicted)))

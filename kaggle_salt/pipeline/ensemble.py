@@ -26,9 +26,11 @@ from kaggle_salt.pipeline.members import Member, blend_test, open_members, repor
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
     Truth,
+    TypeRow,
     choose_postprocessing,
     missing_folds,
     score_table,
+    type_table,
 )
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 from kaggle_salt.report.curves import threshold_curve
@@ -48,6 +50,7 @@ class EnsembleReport:
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         weights: Weight of each run in the blend; a run that a search left out is not named.
         rows: Scores of each fold, each run and the blend.
+        types: Scores of the blend for each type of mask, under the decision.
         decision: The rule chosen on all out-of-fold tiles, and its score there.
         honest: Score of a rule, and of searched weights, chosen without the tiles it is scored
             on: the one to quote.
@@ -62,6 +65,7 @@ class EnsembleReport:
     how: str
     weights: Mapping[str, float]
     rows: tuple[ScoreRow, ...]
+    types: tuple[TypeRow, ...]
     decision: Decision
     honest: CrossFit
     caveats: tuple[str, ...]
@@ -133,6 +137,7 @@ def _report(
         how=how,
         weights={m.run.name: m.weight for m in judged.members},
         rows=judged.rows,
+        types=judged.types,
         decision=judged.decision,
         honest=judged.honest,
         caveats=caveats(judged.members),
@@ -165,6 +170,7 @@ class _Judged:
     members: Sequence[Member]
     blended: TileHistograms
     rows: tuple[ScoreRow, ...]
+    types: tuple[TypeRow, ...]
     decision: Decision
     honest: CrossFit
     search: WeightSearch | None
@@ -199,7 +205,8 @@ def _judge(
     decision = best_decision(blended)
     honest = search.honest if search else cross_fitted_score(blended, folds)
     rows = tuple(score_table(per_run, blended, truth, decision.rule))
-    return _Judged(members, blended, rows, decision, honest, search)
+    types = type_table(blended, truth.types(ids), decision.rule)
+    return _Judged(members, blended, rows, types, decision, honest, search)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:
@@ -260,4 +267,5 @@ def _manifest(
             "caveats": report.caveats,
         },
         "scores": [asdict(row) for row in report.rows],
+        "types": [asdict(row) for row in report.types],
     }

@@ -8,9 +8,10 @@ import pandas as pd
 
 from kaggle_salt.competition.check import CheckReport, check
 from kaggle_salt.competition.duplicates import identical_tiles
-from kaggle_salt.competition.fold_files import folds_text, read_groups, write_folds
-from kaggle_salt.competition.folds import make_folds, summarise
+from kaggle_salt.competition.fold_files import read_groups, says_the_same, write_folds
+from kaggle_salt.competition.folds import TYPE, By, make_folds, summarise
 from kaggle_salt.competition.mask_threshold import remember_threshold
+from kaggle_salt.competition.mask_types import TYPES
 from kaggle_salt.competition.source import require_tiles
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
@@ -22,6 +23,7 @@ def make_fold_table(
     *,
     n_folds: int = 5,
     seed: int = 0,
+    by: By = "coverage",
     group_file: Path | None = None,
     overwrite: bool = False,
     listener: Listener | None = None,
@@ -32,6 +34,7 @@ def make_fold_table(
         workspace: Where data and fold table lie.
         n_folds: Number of folds.
         seed: Seed of the split.
+        by: In what the folds are alike: ``coverage`` or ``type`` of the masks.
         group_file: CSV id,group, or a table of mosaics; a group stays in one fold.
         overwrite: Replace a table that differs.
         listener: Told how the work goes.
@@ -48,13 +51,13 @@ def make_fold_table(
     competition = workspace.open(listener)
     groups = read_groups(group_file, competition.ids) if group_file else None
     table = make_folds(
-        competition.ids, competition.masks, n_folds=n_folds, seed=seed, groups=groups,
-        images=competition.images,
+        competition.ids, competition.masks, n_folds=n_folds, seed=seed, by=by,
+        groups=groups, images=competition.images,
     )  # fmt: skip
-    _tell_of_copies(competition, listener)
+    _tell_of_tiles(competition, table, listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
-    same = there and workspace.folds.read_bytes() == folds_text(table).encode()
+    same = says_the_same(workspace.folds, table)
     if there and not same and not overwrite:
         raise ConfigError(
             f"{workspace.folds} holds another fold table",
@@ -67,12 +70,15 @@ def make_fold_table(
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 
 
-def _tell_of_copies(competition: Competition, listener: Listener) -> None:
+def _tell_of_tiles(competition: Competition, table: pd.DataFrame, listener: Listener) -> None:
+    """Say how many are copies, and how many masks there are of each type."""
     if twins := identical_tiles(competition.images):
         listener.note(
             f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
             "ones aside); copies stay in one fold"
         )
+    counts = table[TYPE].value_counts()
+    listener.note("masks: " + ", ".join(f"{counts[k]} {k}" for k in TYPES if k in counts))
 
 
 def check_data(

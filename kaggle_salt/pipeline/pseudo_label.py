@@ -20,7 +20,7 @@ from kaggle_salt.competition.decision import PLAIN_RULE
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
-from kaggle_salt.ensembling.confidence import Selection, select_tiles
+from kaggle_salt.ensembling.confidence import FIRST_PLACE, Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
@@ -66,7 +66,7 @@ def pseudo_label(
     Args:
         workspace: Where data, fold table and runs lie.
         runs: Names of runs; their networks count alike.
-        wanted: What counts as confident.
+        wanted: What counts as confident, and how the tiles taken are balanced.
         teachers: ``fold``: a set of labels for each fold trained in all the runs, made by
             these folds' networks. ``all``: one set for every student, made by all networks.
         out: The CSV to write; by default ``pseudo-labels.csv`` in the first run's folder.
@@ -204,10 +204,12 @@ def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | N
             expected="a name in .csv; the manifest has the same in .json",
             next_step="--out FILE.csv",
         )
-    wanted = {"made_of": made_of.model_dump(mode="json")}
-    if vouched_for(manifest_path(csv), csv, wanted=wanted, check_hash=True) is not None:
+    if vouched_for(manifest_path(csv), csv, wanted={}, check_hash=True) is not None:
         with contextlib.suppress(DataError):  # its counts may be damaged
-            return read_manifest(csv)
+            # as read: settings that were not there yet have the values they had without a name
+            there = read_manifest(csv)
+            if there.made_of == made_of:
+                return there
     taken = [path for path in (csv, manifest_path(csv)) if path.exists()]
     if taken and not overwrite:
         raise ConfigError(
@@ -237,9 +239,13 @@ def _predict(
 def _refuse_nothing(selection: Selection, name: str, wanted: Confidence) -> None:
     if selection.tiles.empty:
         confident = sum(stratum["confident"] for stratum in selection.strata)
+        by_hand = wanted.balance == "1st-place"
+        least = max(wanted.confidence, FIRST_PLACE[0].confidence if by_hand else 0)
         raise ConfigError(
             f"no test tile can be labelled for fold {name}: {confident} are confident enough",
-            expected=f"more with {wanted.confidence:g} of their pixels below {wanted.low:g} "
+            expected=f"more with {least:g} of their pixels below {wanted.low:g} "
             f"or above {wanted.high:g}",
-            next_step="a smaller --confidence, or better teachers",
+            next_step="--balance training, or better teachers"
+            if by_hand
+            else "a smaller --confidence, or better teachers",
         )

@@ -10,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.folds import TYPE
+from kaggle_salt.competition.mask_types import TYPES
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, TileContext
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
@@ -30,13 +32,24 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
+class TypeRow:
+    """How well masks of one type come out under the rule; ``interval`` belongs to ``score``."""
+
+    type: str
+    tiles: int
+    score: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Truth:
-    """Masks and fold numbers of the training tiles, looked up by id, and the steps to judge."""
+    """Masks, folds and types of the training tiles, looked up by id, and the steps to judge."""
 
     masks: NDArray[np.bool_]
     row_of: Mapping[str, int]
     fold_of: Mapping[str, int]
     post: Postprocessing = field(default_factory=Postprocessing)
+    type_of: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -44,8 +57,10 @@ class Truth:
     ) -> Truth:
         """The truth of a competition under a fold table; ``post`` is of its training tiles."""
         row_of = {tile: row for row, tile in enumerate(competition.ids)}
-        fold_of = dict(zip(table["id"].tolist(), table["fold"].tolist(), strict=True))
-        return cls(competition.masks, row_of, fold_of, post or Postprocessing())
+        ids = table["id"].tolist()
+        fold_of = dict(zip(ids, table["fold"].tolist(), strict=True))
+        type_of = dict(zip(ids, table[TYPE].tolist(), strict=True))
+        return cls(competition.masks, row_of, fold_of, post or Postprocessing(), type_of)
 
     def count(self, predicted: Predictions) -> TileHistograms:
         """Histograms of the predicted tiles, in their order."""
@@ -63,6 +78,10 @@ class Truth:
     def folds(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Fold number of some tiles, int64 ``[N]``."""
         return np.array([self.fold_of[tile] for tile in ids], dtype=np.int64)
+
+    def types(self, ids: Sequence[str]) -> NDArray[np.str_]:
+        """Type of mask of some tiles, str ``[N]``."""
+        return np.array([self.type_of[tile] for tile in ids], dtype=np.str_)
 
     def _rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         return np.array([self.row_of[tile] for tile in ids], dtype=np.int64)
@@ -126,6 +145,26 @@ def score_table(
             rows.append(_score_row(f"{run}, all its folds", histograms, rule))
     last = "blend" if several else f"{next(iter(runs))}, all its folds"
     return [*rows, _score_row(last, blended, rule)]
+
+
+def type_table(blended: TileHistograms, types: NDArray[np.str_], rule: Rule) -> tuple[TypeRow, ...]:
+    """Score the masks of each type: where the score is earned, and where it is lost.
+
+    Args:
+        blended: N tiles, out of fold.
+        types: Their types, str ``[N]``.
+        rule: The rule chosen on them.
+
+    Returns:
+        A row for each type that there is, in the order of
+        :data:`kaggle_salt.competition.mask_types.TYPES`.
+    """
+    rows = []
+    for name in TYPES:
+        if (of_type := types == name).any():
+            found = score_at(blended.take(of_type), rule)
+            rows.append(TypeRow(name, int(of_type.sum()), found.score, found.interval))
+    return tuple(rows)
 
 
 def missing_folds(trained: Sequence[int], table: pd.DataFrame) -> tuple[int, ...]:

@@ -15,26 +15,29 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import atomic_path
 
 BLUE, VERMILLION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
+SKY = "#56B4E9"
 DOTS_PER_INCH = 150
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 14, 11.5, 10.5  # points
 ZOOM = 0.2  # half-width of the close-up around the chosen threshold
 
 
 def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
-    """Draw score, losses and learning rate of one fold, epoch by epoch.
+    """Draw score, accuracy, IoU, losses and learning rate of one fold, epoch by epoch.
 
     Losses are not joined across stages, for each stage may have a loss of its own. Rows with a
     missing value leave a gap in that line only.
 
     Args:
         history: One row per epoch with the columns ``stage`` (name), ``epoch`` (1-based),
-            ``lr``, ``train_loss``, ``val_loss`` and ``score`` (0 to 1); others are ignored.
+            ``lr``, ``train_loss``, ``val_loss`` and ``score`` (0 to 1); ``accuracy`` and ``iou``
+            (0 to 1) are drawn if they are there, others are ignored.
         path: PNG to write.
         title: Heading of the picture.
 
@@ -51,7 +54,8 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
     _draw_score(score_axes, history)
     _name_stages(score_axes, history)
     rate_axes = _draw_losses(loss_axes, history)
-    _legend(figure, [*loss_axes.get_legend_handles_labels()[0], *rate_axes.get_lines()])
+    lines = [axes.get_legend_handles_labels()[0] for axes in (score_axes, loss_axes, rate_axes)]
+    _legend(figure, [line for some in lines for line in some])
     loss_axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
     loss_axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     loss_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -209,8 +213,16 @@ def _name_stages(axes: Axes, history: pd.DataFrame) -> None:
 
 
 def _draw_score(axes: Axes, history: pd.DataFrame) -> None:
-    """The validation score, with its best and its last value written beside it."""
+    """The validation score, with its best and its last value written beside it.
+
+    Pixel accuracy and IoU are thin lines behind it: they say what changes where the score stalls.
+    """
     epochs, scores = history["epoch"].to_numpy(), history["score"].to_numpy(dtype=float)
+    for column, name, dashes in (("accuracy", "accuracy", ":"), ("iou", "IoU", "--")):
+        if column in history and history[column].notna().any():
+            axes.plot(
+                epochs, history[column], color=SKY, linewidth=1.5, linestyle=dashes, label=name,
+            )  # fmt: skip
     axes.plot(epochs, scores, color=BLUE, linewidth=2, marker="o", markersize=3)
     axes.set_ylabel("validation score", fontsize=LABEL_SIZE)
     known = np.flatnonzero(np.isfinite(scores))
@@ -241,6 +253,7 @@ def _annotate(
     axes.annotate(
         text, (x, y), xytext=(0, lift), textcoords="offset points", ha=side,
         fontsize=LABEL_SIZE, fontweight="bold", color=colour,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )  # fmt: skip
 
 

@@ -43,6 +43,19 @@ def test_labels_as_one_json_document(trained: Path) -> None:
     }  # fmt: skip
 
 
+def test_labels_by_the_splits_of_the_first_place(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    options = ("--balance", "1st-place", "--out", "first.csv")
+    header, *rows, _, _ = salt(*LABEL, *options).stdout.splitlines()
+    told = "\n".join([header, *rows])
+    assert "up to 4.9%" in told
+    assert "up to 90.0%" in told
+    assert max(map(len, told.splitlines())) <= 60
+    assert read_json(Path("first.json"))["made_of"]["settings"]["balance"] == "1st-place"
+
+
 def test_a_student_is_trained_in_rounds(trained: Path) -> None:
     salt(*LABEL)
     told = salt(*STUDENT, "--run", "student", "--pseudo", CSV, "--rounds", 2, "--json")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.config_file import dump_config
-from kaggle_salt.files import write_text
+from kaggle_salt.files import read_json, write_text
 from kaggle_salt.runs import RunFolder
 from tests.tiny import (
     UploadStandIn,
@@ -199,9 +199,13 @@ def test_ensemble_prints_the_scores_and_the_decision(trained: Path) -> None:
         "out of fold", "tiny, fold 0", "tiny, fold 1", "tiny, all its folds",
         "other, fold 1", "other, fold 2", "other, all its folds", "blend",
     ]  # fmt: skip
-    assert lines[8].startswith("decision: threshold 0.")
-    assert lines[9].startswith("score to quote: 0.")
-    assert lines[10] == (
+    assert lines[8].split() == "mask tiles at the decision 95 % interval".split()
+    types = read_json(Path("runs/ensemble/tiny+other/ensemble.json"))["types"]
+    told = [line.split()[:3] for line in lines[9:-3]]
+    assert told == [[one["type"], str(one["tiles"]), f"{one['score']:.4f}"] for one in types]
+    assert lines[-3].startswith("decision: threshold 0.")
+    assert lines[-2].startswith("score to quote: 0.")
+    assert lines[-1] == (
         f"8 test tiles predicted; curve: {Path('runs/ensemble/tiny+other')}/threshold-curve.png"
     )
     for warning in ("run tiny lacks fold 2", "run other lacks fold 0"):
@@ -213,6 +217,7 @@ def test_ensemble_prints_what_a_search_found(trained: Path) -> None:
     result = salt(*search, "--how", "logits", "--device", "cpu")
     assert "searching the weights of 2 runs on 13 tiles" in result.stderr
     lines = result.stdout.splitlines()
+    lines = lines[:8] + lines[next(n for n, line in enumerate(lines) if line[:4] == "run ") :]
     assert lines[8].split() == "run alone weight without it the blend loses 95 % interval".split()
     assert [line.split()[0] for line in lines[9:11]] == ["tiny", "other"]
     assert lines[11].startswith("runs taken, with the score on the tiles that chose: ")
@@ -252,6 +257,21 @@ def test_ensemble_prints_one_json_document(trained: Path) -> None:
     assert report["missing"] == {"tiny": [2]}
     assert report["decision"]["rule"]["threshold"] == report["decision"]["rule"]["level"] / 255
     assert [row["name"] for row in report["rows"]][-1] == "tiny, all its folds"
+    assert sum(row["tiles"] for row in report["types"]) == report["rows"][-1]["tiles"]
+
+
+def test_the_scores_by_type_are_whole_at_60_columns(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = salt("ensemble", "tiny", "--device", "cpu").stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("mask "))
+    types = read_json(Path("runs/ensemble/tiny/ensemble.json"))["types"]
+    assert len(types) > 1
+    for line, one in zip(lines[start + 1 :], types, strict=False):
+        low, high = one["interval"]
+        cells = [one["type"], str(one["tiles"]), f"{one['score']:.4f}"]
+        assert line.split() == [*cells, f"[{low:.4f},", f"{high:.4f}]"]
 
 
 @pytest.mark.parametrize(

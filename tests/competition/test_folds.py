@@ -35,7 +35,7 @@ some_areas = st.lists(st.integers(0, 16), min_size=5, max_size=60)
 def test_every_tile_once_and_folds_of_like_size(areas: list[int], n_folds: int, seed: int) -> None:
     ids = names(len(areas))
     table = make_folds(ids, masks_of(areas), n_folds=n_folds, seed=seed)
-    assert list(table.columns) == ["id", "coverage", "stratum", "fold"]
+    assert list(table.columns) == ["id", "coverage", "stratum", "type", "fold"]
     assert table["id"].tolist() == ids
     assert table["coverage"].tolist() == [area / 16 for area in areas]
     sizes = np.bincount(table["fold"], minlength=n_folds)
@@ -155,7 +155,7 @@ def test_tiles_without_a_copy_change_nothing(groups: list[str] | None) -> None:
 def test_copies_stay_in_one_fold(seed: int) -> None:
     images = pictures({19: 0, 12: 0, 11: 10})
     table = make_folds(IDS, masks_of(AREAS), seed=seed, images=images)
-    assert list(table.columns) == ["id", "coverage", "stratum", "fold"]
+    assert list(table.columns) == ["id", "coverage", "stratum", "type", "fold"]
     assert table["fold"][[0, 12, 19]].nunique() == table["fold"][[10, 11]].nunique() == 1
     assert set(table["fold"]) == set(range(5))
     assert table["fold"].value_counts().min() >= 2
@@ -250,6 +250,56 @@ def test_bad_table_is_refused(tmp_path: Path, old: str, new: str, message: str) 
         DataError, match=rf"{message}[\s\S]*next: restore it, or .*: salt make-folds --out "
     ):
         read_folds(path, ["a", "b"], masks_of([0, 8]))
+
+
+def test_a_table_from_before_there_were_types_gets_those_of_its_masks(tmp_path: Path) -> None:
+    put(tmp_path / "folds.csv", GOOD.encode())
+    table = read_folds(tmp_path / "folds.csv", ["b", "a"], masks_of([8, 0]))
+    assert table["type"].tolist() == ["empty", "object-75"]  # half of four rows: 50 %
+    made = make_folds(["a", "b"], masks_of([0, 8]), n_folds=2)
+    assert list(table.columns) == list(made.columns)
+
+
+@pytest.mark.parametrize("there", ["border", "", "cloud"])
+def test_a_type_that_is_not_the_masks_is_refused(tmp_path: Path, there: str) -> None:
+    lines = GOOD.splitlines()
+    text = "\n".join([lines[0] + ",type", lines[1] + ",empty", f"{lines[2]},{there}", ""])
+    path = put(tmp_path / "folds.csv", text.encode())
+    match = rf"tile b the type '{there}'\nexpected: object-75, as its mask is\nnext: restore it"
+    with pytest.raises(DataError, match=match):
+        read_folds(path, ["a", "b"], masks_of([0, 8]))
+
+
+def slivers_and_objects(slivers: int, objects: int) -> NDArray[np.bool_]:
+    """Masks of 20x20 pixels and of one coverage: those along the top edge, and the others."""
+    masks = np.zeros((slivers + objects, 20, 20), dtype=bool)
+    masks[:slivers, 0, :10] = True
+    masks[slivers:, 10, :10] = True
+    return masks
+
+
+def test_by_type_each_type_is_dealt_out_evenly() -> None:
+    masks = slivers_and_objects(10, 30)[np.random.default_rng(0).permutation(40)]
+    table = make_folds(names(40), masks, n_folds=5, by="type")
+    counts = table.groupby(["type", "fold"]).size()
+    assert counts["border"].tolist() == [2] * 5
+    assert counts["object-15"].tolist() == [6] * 5
+    by_coverage = make_folds(names(40), masks, n_folds=5)
+    assert by_coverage.groupby(["type", "fold"]).size()["border"].tolist() != [2] * 5
+    assert_frame_equal(by_coverage.drop(columns="fold"), table.drop(columns="fold"))
+
+
+@given(areas=some_areas, n_folds=st.integers(2, 5))
+def test_by_type_too_folds_are_of_like_size(areas: list[int], n_folds: int) -> None:
+    table = make_folds(names(len(areas)), masks_of(areas), n_folds=n_folds, by="type")
+    sizes = np.bincount(table["fold"], minlength=n_folds)
+    assert len(sizes) == n_folds
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_alike_in_something_else_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"alike in 'depth'\nexpected: coverage or type\nnext"):
+        make_folds(IDS, masks_of(AREAS), by="depth")  # type: ignore[arg-type]
 
 
 def test_missing_table_says_how_to_make_one(tmp_path: Path) -> None:

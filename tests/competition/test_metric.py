@@ -131,3 +131,25 @@ def test_no_tiles_have_no_score() -> None:
     nothing = np.zeros((0, 4, 4), np.bool_)
     with pytest.raises(DataError, match="no tiles to score"):
         metric.score(nothing, nothing)
+    with pytest.raises(DataError, match="no tiles to score"):
+        metric.agreement(nothing, nothing)
+
+
+def test_agreement_by_hand() -> None:
+    """Salt in both, in the prediction alone, in the truth alone, in neither."""
+    truth = np.zeros((4, 2, 4), np.bool_)
+    predicted = truth.copy()
+    truth[0, 0, :3] = predicted[0, 0, 1:4] = True  # 2 of 4 pixels shared
+    predicted[1, 0, 0] = True
+    truth[2] = True
+    found = metric.agreement(truth, predicted)
+    assert found.score == metric.score(truth, predicted) == 0.25  # 2/4 is not above .5
+    assert found.accuracy == (6 + 7 + 0 + 8) / 32
+    assert found.iou == (2 / 4 + 0 + 0) / 3
+
+
+def test_empty_tiles_alone_have_no_iou() -> None:
+    nothing = np.zeros((2, 4, 4), np.bool_)
+    found = metric.agreement(nothing, nothing)
+    assert (found.score, found.accuracy) == (1.0, 1.0)
+    assert np.isnan(found.iou)

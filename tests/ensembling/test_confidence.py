@@ -196,3 +196,59 @@ def test_tiles_are_measured_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = select(predicted, training, confidence=0)
     assert pieces.tiles.equals(whole.tiles)
     assert len(whole.tiles) > 2
+
+
+def of_101(*areas: int, unsure: dict[int, int] | None = None) -> Predictions:
+    """Tiles of 101x101 with so many pixels of salt; ``unsure`` counts other pixels by row."""
+    maps = np.zeros((len(areas), 101 * 101), np.uint8)
+    for row, area in enumerate(areas):
+        maps[row, :area] = 255
+        if unsure and row in unsure:
+            maps[row, -unsure[row] :] = 120
+    ids = tuple(f"t{row:04d}" for row in range(len(areas)))
+    return Predictions(ids, maps.reshape(-1, 101, 101))
+
+
+def by_first_place(predicted: Predictions, **wanted: Any) -> Selection:
+    return select(predicted, training_of(0), balance="1st-place", **wanted)
+
+
+def test_the_splits_of_the_first_place_to_the_pixel() -> None:
+    edges = [0, 1, 19, 20, 500, 501, 2550, 2551, 5100, 5101, 7650, 7651, 9180, 9181]
+    selection = by_first_place(of_101(*edges))
+    assert taken(selection) == [
+        f"t{n:04d}" for n, area in enumerate(edges) if area not in (1, 19, 9181)
+    ]
+    assert [(one["tiles"], one["confident"], one["taken"]) for one in selection.strata] == [
+        (1, 1, 1), *[(2, 2, 2)] * 5,
+    ]  # fmt: skip
+    uppers = [one["coverage_up_to"] for one in selection.strata]
+    assert uppers == [0, 0.0491, 0.25, 0.5, 0.75, 0.9]
+
+
+def test_the_splits_of_the_first_place_have_a_confidence_of_their_own() -> None:
+    within = {0: 306, 1: 307, 2: 102, 3: 103, 4: 306, 5: 307}  # pixels: 3 % are 306, 1 % are 102
+    predicted = of_101(0, 0, 100, 100, 1000, 1000, unsure=within)
+    assert taken(by_first_place(predicted)) == ["t0000", "t0002", "t0004"]
+    assert taken(by_first_place(predicted, confidence=0.98)) == ["t0002"]
+    assert taken(by_first_place(predicted, confidence=1.0)) == []
+
+
+def test_the_first_place_takes_fixed_numbers_and_every_second_empty_tile() -> None:
+    predicted = of_101(*[0] * 5, *[100] * 115, *[1000] * 3)
+    selection = by_first_place(predicted)
+    assert taken(selection)[:3] == ["t0000", "t0002", "t0004"]
+    assert [one["taken"] for one in selection.strata] == [3, 110, 3, 0, 0, 0]
+    assert taken(selection)[3:113] == [f"t{n:04d}" for n in range(5, 115)]
+
+
+def test_a_limit_shares_out_the_numbers_of_the_first_place() -> None:
+    predicted = of_101(*[0] * 30, *[100, 1000, 3000, 6000, 8000] * 10)
+    selection = by_first_place(predicted, limit=10)
+    assert [one["taken"] for one in selection.strata] == [3, 1, 2, 1, 2, 1]
+
+
+def test_one_pixel_of_a_large_tile_is_no_empty_tile() -> None:
+    maps = np.zeros((2, 256, 256), np.uint8)
+    maps[0, 0, 0] = 255
+    assert taken(by_first_place(named(maps))) == ["t1"]

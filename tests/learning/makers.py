@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kaggle_salt.competition.metric import Agreement
 from kaggle_salt.config import Config
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
+from kaggle_salt.learning.validation import Validation
 from kaggle_salt.runs import FoldFolder
 
 SIDE = 24
@@ -135,13 +137,14 @@ def push_down(network: nn.Module) -> None:
 
 def script_validation(
     figures: Sequence[tuple[float, float]],
-) -> tuple[Callable[..., tuple[float, float]], list[dict[str, Tensor]]]:
+) -> tuple[Callable[..., Validation], list[dict[str, Tensor]]]:
     """A validation that returns (loss, score) from a sequence, and the states that it saw."""
     seen: list[dict[str, Tensor]] = []
 
-    def validate(network: nn.Module, *_: object) -> tuple[float, float]:
+    def validate(network: nn.Module, *_: object) -> Validation:
         seen.append(copy_state(network))
-        return figures[len(seen) - 1]
+        loss, score = figures[len(seen) - 1]
+        return Validation(loss, Agreement(score, accuracy=score, iou=score))
 
     return validate, seen
 

@@ -24,6 +24,8 @@ from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.training import fold_seed
 from kaggle_salt.learning.validation import validate
+from kaggle_salt.report.curves import learning_curve
+from kaggle_salt.runs import FoldFolder
 from tests.learning.makers import (
     CLASSIC,
     COMPACT,
@@ -100,11 +102,12 @@ def test_history_has_a_row_for_each_epoch(tmp_path: Path) -> None:
     train(tiny_config(stage("bce", 2), stage("lovasz", 1, loss={"name": "lovasz"})), tmp_path)
     table = history(tmp_path)
     assert list(table.columns) == [
-        "stage", "epoch", "lr", "train_loss", "val_loss", "score", "seconds",
+        "stage", "epoch", "lr", "train_loss", "val_loss", "score", "accuracy", "iou",
+        "seconds",
     ]  # fmt: skip
     assert table["stage"].tolist() == ["bce", "bce", "lovasz"]
     assert table["epoch"].tolist() == [1, 2, 3]
-    assert table["score"].between(0, 1).all()
+    assert table[["score", "accuracy", "iou"]].stack().between(0, 1).all()
     assert (table[["train_loss", "val_loss"]] > 0).all(axis=None)
 
 
@@ -124,16 +127,16 @@ def test_validation_by_hand() -> None:
             return torch.full_like(x, 3.0)
 
     framing = Framing((SIDE, SIDE), tiny_config().input)
-    loss, score = validate(
-        AllSalt(), tiles, framing, make_loss(LossConfig()), COMPUTE, batch_size=3
-    )
+    found = validate(AllSalt(), tiles, framing, make_loss(LossConfig()), COMPUTE, batch_size=3)
     truth = tiles.masks[tiles.validation_rows]
     share = float(truth.mean())
     expected = share * np.log1p(np.exp(-3)) + (1 - share) * np.log1p(np.exp(3))
-    assert loss == pytest.approx(expected, rel=1e-5)
+    assert found.loss == pytest.approx(expected, rel=1e-5)
     ious = truth.mean(axis=(1, 2))
     levels = np.arange(10) * 0.05 + 0.5
-    assert score == pytest.approx((ious[:, None] > levels).mean())
+    assert found.agreement.score == pytest.approx((ious[:, None] > levels).mean())
+    assert found.agreement.accuracy == pytest.approx(share)
+    assert found.agreement.iou == pytest.approx(ious.mean())
 
 
 class Scripted(torch.nn.Module):
@@ -159,15 +162,18 @@ def test_validation_loss_is_the_mean_over_the_tiles_that_the_loss_counts() -> No
             by_hand.append(salt * np.log1p(np.exp(-0.7)) + (1 - salt) * np.log1p(np.exp(0.7)))
     assert len(by_hand) == 6
     for size in (1, 2, 4, 64):
-        loss, _ = validate(Scripted(0.7, 0.7), tiles, framing, counted, COMPUTE, batch_size=size)
-        assert loss == pytest.approx(np.mean(by_hand), rel=1e-6)
+        network = Scripted(0.7, 0.7)
+        found = validate(network, tiles, framing, counted, COMPUTE, batch_size=size)
+        assert found.loss == pytest.approx(np.mean(by_hand), rel=1e-6)
 
 
 def test_validation_of_empty_tiles_alone_has_no_loss_to_ignore() -> None:
     tiles = replace(tiny_tiles(), validation_rows=np.array([0, 4, 8]))
     framing = Framing((SIDE, SIDE), tiny_config().input)
     counted = make_loss(LossConfig(ignore_empty=True))
-    assert validate(Scripted(-9.0, -9.0), tiles, framing, counted, COMPUTE) == (0.0, 1.0)
+    found = validate(Scripted(-9.0, -9.0), tiles, framing, counted, COMPUTE)
+    assert (found.loss, found.agreement.score, found.agreement.accuracy) == (0.0, 1.0, 1.0)
+    assert np.isnan(found.agreement.iou)
 
 
 @pytest.mark.parametrize("logit", [-1e-2, -1e-6, -1e-8, -0.0, 0.0, 1e-8, 1e-6, 4e-3, 1e-2])
@@ -178,7 +184,8 @@ def test_validation_and_storage_agree_on_what_is_salt(logit: float) -> None:
     stored = np.empty((len(rows), SIDE, SIDE), np.uint8)
     predict([network], tiles.images[rows], stored, framing=framing, compute=COMPUTE,
             config=InferenceConfig(tta="none"))  # fmt: skip
-    _, validated = validate(network, tiles, framing, make_loss(LossConfig()), COMPUTE)
+    found = validate(network, tiles, framing, make_loss(LossConfig()), COMPUTE)
+    validated = found.agreement.score
     assert validated == metric_score(tiles.masks[rows], stored > 127)
     assert (validated < 1) == (logit > -1e-7)  # a probability of .5, rounded, is salt
 
@@ -581,6 +588,25 @@ def test_a_run_can_be_interrupted_more_than_once(tmp_path: Path) -> None:
     resumed = resume_after(config, tmp_path / "cut", *cuts)
     assert same_bits(resumed, train(config, tmp_path / "whole"))
     assert same_history(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_resume_from_before_accuracy_and_iou_leaves_their_first_cells_empty(
+    tmp_path: Path,
+) -> None:
+    config = tiny_config(stage("bce", 2), stage("lovasz", 1, loss={"name": "lovasz"}))
+    with pytest.raises(KeyboardInterrupt, match="epoch ends"):
+        train(config, tmp_path, PowerCut("epoch ends", 2))
+    checkpoint = FoldFolder(tmp_path, 0).checkpoint
+    state = torch.load(checkpoint, weights_only=True)
+    for row in state["progress"]["history"]:
+        del row["accuracy"], row["iou"]
+    torch.save(state, checkpoint)
+    train(config, tmp_path)
+    table = history(tmp_path)
+    assert list(table.columns)[5:] == ["score", "accuracy", "iou", "seconds"]
+    assert table[["accuracy", "iou"]].notna().to_numpy().tolist()[0] == [False, False]
+    assert table[["accuracy", "iou"]].notna().to_numpy().tolist()[-1] == [True, True]
+    learning_curve(table, tmp_path / "curve.png", title="resumed")
 
 
 def test_a_resume_between_last_epoch_and_handing_on_loses_nothing(

@@ -32,7 +32,10 @@ def test_the_table_is_written_and_summed_up(workspace: Workspace) -> None:
     assert summary["fold"].tolist() == [0, 1, 2]
     assert summary["tiles"].tolist() == table["fold"].value_counts().sort_index().tolist()
     assert summary["mean_depth"].between(50, 950).all()
-    assert listener.notes == [f"{workspace.folds}: written"]
+    assert table["type"].value_counts().sum() == 12
+    masks, written = listener.notes
+    assert masks.startswith(f"masks: {(table['type'] == 'empty').sum()} empty, ")
+    assert written == f"{workspace.folds}: written"
     assert [path.name for path in workspace.folds.parent.iterdir()] == ["folds.csv"]
 
 
@@ -42,7 +45,19 @@ def test_the_same_table_again_changes_nothing(workspace: Workspace) -> None:
     listener = Notes()
     make_fold_table(workspace, n_folds=3, listener=listener)
     assert workspace.folds.read_bytes() == before
-    assert listener.notes == [f"{workspace.folds}: unchanged"]
+    assert listener.notes[-1] == f"{workspace.folds}: unchanged"
+
+
+def test_a_table_from_before_there_were_types_stays_as_it_is(workspace: Workspace) -> None:
+    """Runs know it by its hash."""
+    make_fold_table(workspace, n_folds=3)
+    older = pd.read_csv(workspace.folds, dtype=str).drop(columns="type")
+    older.to_csv(workspace.folds, index=False, lineterminator="\n")
+    before = workspace.folds.read_bytes()
+    make_fold_table(workspace, n_folds=3)
+    assert workspace.folds.read_bytes() == before
+    with pytest.raises(ConfigError, match="holds another fold table"):
+        make_fold_table(workspace, n_folds=3, by="type")
 
 
 def test_another_table_is_replaced_only_when_asked(workspace: Workspace) -> None:

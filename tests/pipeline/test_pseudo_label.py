@@ -175,6 +175,34 @@ def test_labels_are_what_the_networks_predict(trained: Path) -> None:
         assert sum(row["taken"] for row in counts) == len(labels)
 
 
+def test_labels_from_before_there_was_a_balance_are_the_same(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NetworksStandIn(monkeypatch)
+    first = label("tiny")
+    document = read_json(first.csv.with_suffix(".json"))
+    del document["made_of"]["settings"]["balance"]
+    write_json(first.csv.with_suffix(".json"), document)
+    assert label("tiny").existed
+    by_hand = Confidence(low=0.5, high=0.5, balance="1st-place")
+    with pytest.raises(ConfigError, match="was made of something else"):
+        label("tiny", wanted=by_hand)
+
+
+def test_the_splits_of_the_first_place_make_labels(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NetworksStandIn(monkeypatch)
+    report = label("tiny", wanted=Confidence(low=0.5, high=0.5, balance="1st-place"))
+    counts = [one for one in report.manifest.selection if one["fold"] == "0"]
+    assert [one["coverage_up_to"] for one in counts] == [0, 0.0491, 0.25, 0.5, 0.75, 0.9]
+    assert sum(one["taken"] for one in counts) == len(labels_in(report.csv, "0")) > 0
+    nothing = Confidence(low=0, high=1, balance="1st-place")
+    match = r"expected: more with 0\.97 of(.|\n)*next: --balance training, or better teachers"
+    with pytest.raises(ConfigError, match=match):
+        label("tiny", wanted=nothing, overwrite=True)
+
+
 def test_the_same_labels_are_not_made_twice(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = label("tiny")
     before = files_under(trained)

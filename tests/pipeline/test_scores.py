@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import Postprocessing, TileContext
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.pipeline.scores import Truth, choose_postprocessing, missing_folds, score_table
+from kaggle_salt.pipeline.scores import (
+    Truth,
+    choose_postprocessing,
+    missing_folds,
+    score_table,
+    type_table,
+)
 from kaggle_salt.predictions import Predictions
 from tests.makers import png, put, write_competition
 from tests.tiny import Heard
@@ -65,6 +71,24 @@ def test_several_runs_end_with_their_blend(truth: Truth) -> None:
         ("bad, all its folds", 0.0),
         ("blend", 1.0),
     ]
+
+
+def test_each_type_of_mask_has_its_score() -> None:
+    """Of vertical masks one is found and one is not; b is rightly empty; the order is fixed."""
+    ids = TABLE["id"].tolist()
+    table = TABLE.assign(type=["vertical", "empty", "vertical", "empty"])
+    types = dict(zip(ids, table["type"], strict=True))
+    rows, folds = ({tile: n for n, tile in enumerate(ids)}, {tile: 0 for tile in ids})
+    truth = Truth(MASKS, rows, folds, type_of=types)
+    run = predicted(c=FAINT, a=ALL, b=NONE)
+    found = type_table(truth.count(run), truth.types(run.ids), Rule(127))
+    assert [(row.type, row.tiles, row.score) for row in found] == [
+        ("empty", 1, 1.0),
+        ("vertical", 2, 0.5),
+    ]
+    assert found[0].interval == (1.0, 1.0)
+    faint = type_table(truth.count(run), truth.types(run.ids), Rule(99))
+    assert [row.score for row in faint] == [1.0, 1.0]
 
 
 def test_missing_folds() -> None:

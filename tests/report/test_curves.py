@@ -75,6 +75,19 @@ def test_learning_curve_names_stages_best_and_last(tmp_path: Path, figures: list
     assert figures[0].get_suptitle() == "fold 0"
 
 
+def test_accuracy_and_iou_are_drawn_where_they_were_measured(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    table = history().assign(accuracy=[np.nan, 0.8, 0.85, 0.9, 0.91], iou=np.nan)
+    curves.learning_curve(table, tmp_path / "curve.png", title="fold 0")
+    lines = {str(line.get_label()): line for line in figures[0].axes[0].get_lines()}
+    assert np.array_equal(lines["accuracy"].get_ydata(), table["accuracy"], equal_nan=True)
+    assert "IoU" not in lines
+    assert "accuracy" in texts(figures[0])
+    curves.learning_curve(table.assign(iou=0.5), tmp_path / "curve.png", title="fold 0")
+    assert {"accuracy", "IoU"} <= texts(figures[1])
+
+
 def test_losses_are_not_joined_across_stages(tmp_path: Path, figures: list[Figure]) -> None:
     curves.learning_curve(history(), tmp_path / "curve.png", title="fold 0")
     lines = [line for line in figures[0].axes[1].get_lines() if "training" in str(line.get_label())]
