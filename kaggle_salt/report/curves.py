@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,12 +47,12 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
     score_axes, loss_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     for axes in (score_axes, loss_axes):
-        _clean(axes)
+        clean(axes)
         _shade_stages(axes, history)
     _draw_score(score_axes, history)
     _name_stages(score_axes, history)
     rate_axes = _draw_losses(loss_axes, history)
-    _legend(figure, [*loss_axes.get_legend_handles_labels()[0], *rate_axes.get_lines()])
+    draw_legend(figure, [*loss_axes.get_legend_handles_labels()[0], *rate_axes.get_lines()])
     loss_axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
     loss_axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     loss_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -85,7 +86,7 @@ def threshold_curve(
     whole, closeup = figure.subplots(1, 2, width_ratios=(3, 2))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     for axes in (whole, closeup):
-        _clean(axes)
+        clean(axes)
         axes.axhspan(*interval, color=BLUE, alpha=0.13, linewidth=0, label="95 % interval")
         axes.axvline(0.5, color=GREY, linestyle=(0, (4, 3)), linewidth=1.3, label="threshold 0.5")
         axes.plot(curve["threshold"], curve["score"], color=BLUE, linewidth=2, label="score")
@@ -96,7 +97,7 @@ def threshold_curve(
         axes.set_xlabel("threshold", fontsize=LABEL_SIZE)
     whole.set_xlim(0, 1)
     whole.set_ylabel("mean score", fontsize=LABEL_SIZE)
-    _legend(figure, whole.get_legend_handles_labels()[0])
+    draw_legend(figure, whole.get_legend_handles_labels()[0])
     closeup.set_title("close-up", fontsize=LABEL_SIZE, color=INK)
     _zoom(closeup, curve, chosen_threshold, (*interval, chosen_score))
     save_figure(figure, path)
@@ -124,7 +125,7 @@ def rate_curve(
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axes = figure.subplots()
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
-    _clean(axes)
+    clean(axes)
     rates, smoothed = curve["lr"], curve["smoothed"].to_numpy()
     axes.plot(rates, curve["loss"], color=GREY, linewidth=1, alpha=0.6, label="loss of a batch")
     axes.plot(rates, smoothed, color=BLUE, linewidth=2, label="smoothed")
@@ -141,16 +142,24 @@ def rate_curve(
     axes.set_xscale("log")
     axes.set_xlabel("learning rate", fontsize=LABEL_SIZE)
     axes.set_ylabel("training loss", fontsize=LABEL_SIZE)
-    _legend(figure, axes.get_legend_handles_labels()[0])
+    draw_legend(figure, axes.get_legend_handles_labels()[0])
     save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
-    with atomic_path(path) as temporary:
+    """Write a figure as PNG, or as SVG where the name ends so, atomically.
+
+    The same figure gives the same bytes.
+    """
+    if path.suffix.lower() == ".svg":
+        kind, backend, metadata = "svg", "svg", {"Date": None, "Creator": None}
+    else:
+        kind, backend, metadata = "png", "agg", {"Software": None}
+    # an SVG's ids are hashes, salted at random unless a salt is given
+    with atomic_path(path) as temporary, rc_context({"svg.hashsalt": "salt"}):
         figure.savefig(
-            temporary, format="png", dpi=DOTS_PER_INCH, facecolor="white", backend="agg",
-            metadata={"Software": None},
+            temporary, format=kind, dpi=DOTS_PER_INCH, facecolor="white", backend=backend,
+            metadata=metadata,
         )  # fmt: skip
 
 
@@ -165,14 +174,15 @@ def _require(table: pd.DataFrame, columns: Iterable[str]) -> None:
         raise DataError("there is no row to draw", expected="one row at least")
 
 
-def _clean(axes: Axes) -> None:
+def clean(axes: Axes) -> None:
+    """Give a panel the house's look: two spines, a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=SMALL_SIZE, colors=INK)
 
 
-def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def draw_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """One legend below all panels, where it can hide no line."""
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
