@@ -28,6 +28,7 @@ from kaggle_salt.pipeline.members import (
     open_members,
     report_missing,
 )
+from kaggle_salt.pipeline.prediction_pictures import Examples, draw_examples, pick_examples
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
     Truth,
@@ -154,10 +155,12 @@ def _write(
     device: str,
     listener: Listener,
 ) -> None:
-    """Draw the curve, blend the test tiles, and write the document that vouches for both."""
+    """Draw curve and examples, blend the test tiles, and write the document that vouches for them."""
     manifest = report.folder / "ensemble.json"
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)
+    pictures = report.folder / "predictions.png"
+    draw_examples(judged.examples, competition, report.decision.rule, pictures)
     stem = report.folder / "test"
     blend_test(judged.members, competition, stem, report.how, device, listener)
     write_json(manifest, _manifest(report, judged.members, competition))
@@ -173,6 +176,7 @@ class _Judged:
     decision: Decision
     honest: CrossFit
     search: WeightSearch | None
+    examples: Examples
 
 
 def _judge(
@@ -180,7 +184,7 @@ def _judge(
 ) -> _Judged:
     """Blend the runs on the tiles that all of them predicted, and choose what is to be chosen.
 
-    The predictions themselves are not returned: they need not stay while test tiles are
+    But for a few examples the predictions are not returned: they need not stay while test tiles are
     predicted. Without ``climb_steps`` the weights of the members are taken, not searched.
     """
     per_run = {}
@@ -200,11 +204,13 @@ def _judge(
         found = search.climb.weights
         members = [replace(m, weight=found[m.run.name]) for m in members if found[m.run.name]]
     parts = [per_run[m.run.name] for m in members]
-    blended = truth.count(blend(parts, weights=[m.weight for m in members], how=how, ids=ids))
+    predicted = blend(parts, weights=[m.weight for m in members], how=how, ids=ids)
+    blended = truth.count(predicted)
     decision = best_decision(blended)
     honest = search.honest if search else cross_fitted_score(blended, folds)
     rows = tuple(score_table(per_run, blended, truth, decision.rule))
-    return _Judged(members, blended, rows, decision, honest, search)
+    examples = pick_examples(predicted, blended, decision.rule)
+    return _Judged(members, blended, rows, decision, honest, search, examples)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:

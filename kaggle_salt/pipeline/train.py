@@ -17,6 +17,7 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import read_json, write_json, write_text
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
+from kaggle_salt.pipeline.prediction_pictures import draw_fold
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -112,6 +113,7 @@ def _train_one(
             folder.path.rmdir()
     title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
     learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+    draw_fold(config, folder, tiles, data.competition.ids, compute)
     return summary
 
 

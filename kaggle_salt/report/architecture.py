@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -17,49 +15,17 @@ from matplotlib.path import Path as Outline
 
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks.anatomy import INPUT, Block
+from kaggle_salt.report.architecture_layout import LANE, Box, lay_out
 from kaggle_salt.report.curves import BLUE, GREY, INK, TITLE_SIZE, VERMILLION, save_figure
 
 SUFFIXES = (".png", ".svg")
 
-#: Fill of the boxes: the tile, on the way down, on the way up, the logits. After Okabe and Ito.
-TILE, DOWN, UP, LOGITS = "#E8E8E4", "#9CCDEB", "#F3C77C", "#8FD3BE"
-
-#: Inches: of a box with one channel, and with a map of one pixel; both grow with the root.
-PER_ROOT_CHANNEL, PER_ROOT_PIXEL = 0.021, 0.15
-THINNEST, LOWEST = 0.06, 0.2
-PITCH, GAP = 0.42, 0.13  # room that a box has at least, and that between two
-LANE = 0.17  # between two arrows that run side by side
 NUMBER_LINES = (0.25, 0.43, 0.55)  # channels, pixels and names, below the lowest line
 NAME_SIZE, NUMBER_SIZE = 8.5, 9.5  # points
 LETTER = 0.07  # inches of a name's letter
 
-#: As many blocks of the same form in a row become one box.
+#: As many maps are gathered, fewer are skips.
 MANY = 3
-
-
-@dataclass(frozen=True)
-class Box:
-    """A block with its place, in inches; ``y`` is the height of its middle."""
-
-    block: Block
-    label: str
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-
-    @property
-    def middle(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def top(self) -> float:
-        return self.y + self.height / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y - self.height / 2
 
 
 def require_suffix(path: Path) -> None:
@@ -97,102 +63,19 @@ def draw_architecture(
     """
     require_suffix(path)
     tile = Block(INPUT, INPUT, channels, shape, ())
-    merged, labels = _merge_repeated([tile, *blocks])
-    row = _longest_way(merged)
-    boxes = _place(merged, row, labels)
+    row, boxes = lay_out([tile, *blocks])
     figure = Figure()
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for box in boxes.values():
         _draw_box(axes, box)
     for left, right in pairwise(row):
-        _arrow(axes, [(_right(boxes[left]), 0), (boxes[right].x, 0)], GREY)
+        _arrow(axes, [(boxes[left].right, 0), (boxes[right].x, 0)], GREY)
     highest = _draw_skips(axes, boxes, row)
     lowest = _draw_gathered(axes, boxes, row)
     _write_numbers(axes, [boxes[name] for name in row], lowest)
     _finish(axes, list(boxes.values()), highest, lowest, title)
     save_figure(figure, path)
-
-
-# What is drawn
-
-
-def _merge_repeated(blocks: Sequence[Block]) -> tuple[list[Block], dict[str, str]]:
-    """Make one block of many alike in a row that only the next one reads; and their labels."""
-    readers = Counter(source for block in blocks for source in block.sources)
-    runs: list[list[Block]] = []
-    for block in blocks:
-        last = runs[-1][-1] if runs else None
-        if (
-            last
-            and _same_form(last, block)
-            and block.sources == (last.name,)
-            and (readers[last.name] == 1)
-        ):
-            runs[-1].append(block)
-        else:
-            runs.append([block])
-    kept: list[Block] = []
-    labels: dict[str, str] = {}
-    for run in runs:
-        if len(run) < MANY:
-            kept += run
-            labels |= {block.name: block.name for block in run}
-        else:  # it is called as the last of them is, which others may read
-            kept.append(replace(run[-1], sources=run[0].sources))
-            labels[run[-1].name] = f"{run[0].name} … {run[-1].name.rpartition('.')[2]}"
-    return kept, labels
-
-
-def _same_form(one: Block, other: Block) -> bool:
-    return (one.kind, one.channels, one.shape) == (other.kind, other.channels, other.shape)
-
-
-def _longest_way(blocks: Sequence[Block]) -> list[str]:
-    """Names of the blocks on the longest way from the first block to the last."""
-    ways: dict[str, list[str]] = {}
-    for block in blocks:
-        before = [ways[source] for source in block.sources if source in ways]
-        ways[block.name] = [*max(before, key=len, default=[]), block.name]
-    return ways[blocks[-1].name]
-
-
-def _place(blocks: Sequence[Block], row: Sequence[str], labels: dict[str, str]) -> dict[str, Box]:
-    by_name = {block.name: block for block in blocks}
-    narrowest = min(row, key=lambda name: by_name[name].shape)  # the first of the smallest
-    turn = row.index(narrowest)
-    boxes: dict[str, Box] = {}
-    x = 0.0
-    for number, name in enumerate(row):
-        width, height = _extent(by_name[name])
-        room = max(width, PITCH)
-        colour = DOWN if number <= turn else UP
-        colour = {0: TILE, len(row) - 1: LOGITS}.get(number, colour)
-        left = x + (room - width) / 2
-        boxes[name] = Box(by_name[name], labels[name], left, 0, width, height, colour)
-        x += room + GAP
-    for block in blocks:
-        feeder = next((boxes[source] for source in block.sources if source in boxes), None)
-        if block.name not in boxes and feeder is not None:
-            width, height = _extent(block)
-            y = feeder.bottom - 2 * LANE - height / 2
-            boxes[block.name] = Box(
-                block, labels[block.name], feeder.middle - width / 2, y, width, height, UP
-            )
-    return boxes
-
-
-def _extent(block: Block) -> tuple[float, float]:
-    """Width and height of a box, in inches."""
-    width = PER_ROOT_CHANNEL * block.channels**0.5
-    return max(width, THINNEST), max(PER_ROOT_PIXEL * block.shape[0] ** 0.5, LOWEST)
-
-
-# How it is drawn
-
-
-def _right(box: Box) -> float:
-    return box.x + box.width
 
 
 def _draw_box(axes: Axes, box: Box) -> None:
@@ -270,7 +153,7 @@ def _draw_gathered(axes: Axes, boxes: dict[str, Box], row: Sequence[str]) -> flo
             feeder = next(boxes[s] for s in box.block.sources if s in boxes)
             _arrow(axes, [(box.middle, feeder.bottom), (box.middle, box.top)], VERMILLION)
             axes.text(
-                _right(box) + 0.05, box.y, box.label, fontsize=NAME_SIZE - 1.5, color=INK,
+                box.right + 0.05, box.y, box.label, fontsize=NAME_SIZE - 1.5, color=INK,
                 va="center", rotation=90,
             )  # fmt: skip
     lowest = min(box.bottom for box in boxes.values())
@@ -315,7 +198,7 @@ def _write_numbers(axes: Axes, row: Sequence[Box], lowest: float) -> None:
 def _finish(axes: Axes, boxes: Sequence[Box], highest: float, lowest: float, title: str) -> None:
     """Cut the page to what is drawn, with the heading above and the key below."""
     longest = max(len(box.label) for box in boxes)
-    left, right = -0.95, max(_right(box) for box in boxes) + 0.25
+    left, right = -0.95, max(box.right for box in boxes) + 0.25
     right = max(right, left + 7.5)  # the key needs as much
     bottom = lowest - NUMBER_LINES[-1] - LETTER * longest - 0.45
     top = highest + 0.62

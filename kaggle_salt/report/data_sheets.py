@@ -157,6 +157,7 @@ def draw_coverage(coverage: NDArray[np.float64], path: Path) -> None:
     axes.annotate(
         f"no salt: {empty:,} tiles, {100 * empty / len(coverage):.0f} %", (-width, empty),
         xytext=(6, -2), textcoords="offset points", va="top", fontsize=LABEL_SIZE, color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
     )  # fmt: skip
     salt = coverage[coverage > 0]
     if len(salt):
@@ -179,9 +180,7 @@ def draw_coverage(coverage: NDArray[np.float64], path: Path) -> None:
 # Depth
 
 
-def draw_depth(
-    depths: NDArray[np.float64], coverage: NDArray[np.float64], path: Path
-) -> None:
+def draw_depth(depths: NDArray[np.float64], coverage: NDArray[np.float64], path: Path) -> None:
     """Draw coverage against depth, and the share of tiles with salt; or that depths are unknown.
 
     Args:
@@ -207,7 +206,7 @@ def draw_depth(
     means = [100 * float(coverage[g][salt[g]].mean()) if salt[g].any() else np.nan for g in groups]
     above.plot(
         middles, means, color=VERMILLION, linewidth=2, marker="o", markersize=5,
-        markeredgecolor="white", label=f"mean of these in each of {len(groups)} depths",
+        markeredgecolor="white", label=f"mean of these, in {len(groups)} groups by depth",
     )  # fmt: skip
     below.plot(
         middles, [100 * float(salt[group].mean()) for group in groups], color=VERMILLION,
@@ -230,7 +229,7 @@ def _say_no_depths(figure: Figure) -> None:
     axes = figure.subplots()
     axes.set_axis_off()
     axes.text(
-        0.5, 0.5, "No training tile has a depth:\nthere is no depths.csv, or it names none of them.",
+        0.5, 0.5, "No training tile has a depth:\nthere is no depths.csv, or it names none.",
         transform=axes.transAxes, ha="center", va="center", fontsize=LABEL_SIZE, color=INK,
     )  # fmt: skip
     _head(figure, "Depth and salt")
