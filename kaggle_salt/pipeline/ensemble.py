@@ -155,7 +155,7 @@ def _write(
     device: str,
     listener: Listener,
 ) -> None:
-    """Draw curve and examples, blend the test tiles, and write the document that vouches for them."""
+    """Draw the pictures, blend the test tiles, and write the document that vouches for all."""
     manifest = report.folder / "ensemble.json"
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)

@@ -11,6 +11,7 @@ from PIL import Image
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks.anatomy import INPUT, Block
 from kaggle_salt.report import architecture
+from kaggle_salt.report.architecture_layout import DOWN, LOGITS, UP
 from kaggle_salt.report.curves import BLUE, GREY, VERMILLION
 
 
@@ -135,7 +136,7 @@ def test_the_ways_down_and_up_have_their_colours(tmp_path: Path) -> None:
         colours = picture.convert("RGB").getcolors(1 << 20)
     assert colours is not None
     found = {"#{:02X}{:02X}{:02X}".format(*colour) for count, colour in colours if count > 200}
-    assert {architecture.DOWN, architecture.UP, architecture.LOGITS, BLUE} < found
+    assert {DOWN, UP, LOGITS, BLUE} < found
 
 
 def test_another_kind_of_file_is_refused() -> None:

@@ -218,11 +218,11 @@ def _trace(
     return sources
 
 
-class _Origins(TorchDispatchMode):
+class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers for every tensor the blocks that it comes from, through sums and joins."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # the tensor beside its origins keeps its id from being given to another
         self._known: dict[int, tuple[Tensor, frozenset[str]]] = {}
 
