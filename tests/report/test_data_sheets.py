@@ -109,7 +109,7 @@ def test_depth_and_coverage_have_their_units(figures: list[Figure]) -> None:
     above, below = figures[0].axes
     assert above.lines[0].get_xdata().tolist() == [200, 400]  # type: ignore[union-attr]
     assert above.lines[0].get_ydata().tolist() == [50, 100]  # type: ignore[union-attr]
-    assert below.lines[0].get_ydata() == [0, 100, 100]
+    assert list(below.lines[0].get_ydata()) == [0, 100, 100]  # type: ignore[arg-type]
     assert below.get_xlabel() == "depth, feet"
     title = figures[0].get_suptitle()
     assert title == "Depth and salt of 3 training tiles; 1 without a depth left out"
