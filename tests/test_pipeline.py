@@ -139,7 +139,7 @@ def test_the_histories_and_out_of_fold_predictions_cover_the_folds(finished: Fin
 
 def test_the_pictures_can_be_opened(finished: Finished) -> None:
     pictures = list(finished.folder.rglob("*.png"))
-    assert len(pictures) == 3
+    assert len(pictures) == 6
     for path in pictures:
         picture = cv2.imread(str(path))
         assert picture is not None
