@@ -5,8 +5,6 @@ turns it into what the pipeline takes, and calls the one function there that the
 calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
 ``verbose=False``.
 
-    train("data", preset="quick", folds=0, minutes=30, set={"training.seed": 1})
-
 Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
 """
 

@@ -87,6 +87,11 @@ class FoldFolder:
         return self.path / "learning-curve.png"
 
     @property
+    def pictures(self) -> Path:
+        """Tiles out of fold and tiles trained on, side by side."""
+        return self.path / "predictions.png"
+
+    @property
     def summary(self) -> Path:
         return self.path / "fold.json"
 

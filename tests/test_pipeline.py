@@ -34,7 +34,7 @@ from tests.tiny import (
 
 FOLD_FILES = [
     "fold.json", "history.csv", "learning-curve.png", "oof.json", "oof.npy",
-    "test.json", "test.npy", "weights.safetensors",
+    "predictions.png", "test.json", "test.npy", "weights.safetensors",
 ]  # fmt: skip
 
 EXPECTED_FILES = {
@@ -48,7 +48,7 @@ EXPECTED_FILES = {
     "runs/tiny/manifest.json",
     *(f"runs/tiny/fold{fold}/{name}" for fold in (0, 1) for name in FOLD_FILES),
     *(f"runs/ensemble/tiny/{name}" for name in (
-        "ensemble.json", "test.json", "test.npy", "threshold-curve.png",
+        "ensemble.json", "predictions.png", "test.json", "test.npy", "threshold-curve.png",
     )),
     "submissions/tiny.csv",
     "submissions/tiny.json",
@@ -139,7 +139,7 @@ def test_the_histories_and_out_of_fold_predictions_cover_the_folds(finished: Fin
 
 def test_the_pictures_can_be_opened(finished: Finished) -> None:
     pictures = list(finished.folder.rglob("*.png"))
-    assert len(pictures) == 3
+    assert len(pictures) == 6
     for path in pictures:
         picture = cv2.imread(str(path))
         assert picture is not None

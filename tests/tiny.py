@@ -152,7 +152,7 @@ def one_thread() -> Iterator[None]:
 
 
 def draw_no_curves(patch: pytest.MonkeyPatch) -> None:
-    """Put an empty file where a curve would be drawn, which takes longer than to train here."""
+    """Put an empty file where a picture would be drawn, which takes longer than to train here."""
 
     def draw(_: object, path: Path, **__: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +160,7 @@ def draw_no_curves(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr("kaggle_salt.pipeline.train.learning_curve", draw)
     patch.setattr("kaggle_salt.pipeline.ensemble.threshold_curve", draw)
+    patch.setattr("kaggle_salt.pipeline.prediction_pictures.prediction_grid", draw)
 
 
 def interrupt_epoch(patch: pytest.MonkeyPatch, number: int) -> None:

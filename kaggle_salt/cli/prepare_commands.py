@@ -69,6 +69,14 @@ def check(
             "command.",
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            file_okay=False,
+            help="Draw the tiles with their masks, their coverage, and their depth against it.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look through the competition's files and say what was found, and everything that is wrong.
@@ -76,6 +84,8 @@ def check(
     Ends with exit code 3 where files cannot be used or contradict each other.
 
     Example: `salt check --data ~/tgs`
+
+    Example: `salt check --pictures pictures`
     """  # fmt: skip
     from kaggle_salt.cli.check_lines import check_lines
     from kaggle_salt.cli.console import ConsoleListener
@@ -83,8 +93,9 @@ def check(
     from kaggle_salt.pipeline.prepare import check_data
 
     report = check_data(
-        workspace_of(data=data), mask_threshold=mask_threshold, listener=ConsoleListener()
-    )
+        workspace_of(data=data), mask_threshold=mask_threshold, pictures=pictures,
+        listener=ConsoleListener(),
+    )  # fmt: skip
     if as_json:
         emit(report.to_json())
     else:

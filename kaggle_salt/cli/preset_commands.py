@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from kaggle_salt.cli.output import emit, print_table
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.preset_check import PresetReport
+    from kaggle_salt.pipeline.preset_layers import NetworkReport
     from kaggle_salt.presets import Measured
 
 group = typer.Typer(context_settings=SETTINGS)
@@ -61,14 +64,60 @@ def _score(measured: Measured) -> str:
 @command("show", group)
 def show(
     name: Annotated[str, typer.Argument(help="The preset.", autocompletion=preset_names)],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Print its network's layers, not its file.")
+    ] = False,
+    draw: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, help="Draw its network to a .png or .svg file."
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print a preset's file, to copy and change.
+    """Print a preset's file, to copy and change; or what its network is made of.
 
     Example: `salt presets show quick > mine.toml`
+
+    Example: `salt presets show unet --layers --draw unet.png`
     """
     from kaggle_salt.presets import preset_path
 
-    typer.echo(preset_path(name).read_text(encoding="utf-8"), nl=False)
+    if as_json and not layers:
+        raise typer.BadParameter("--json needs --layers: a preset's file is TOML")
+    if not layers and draw is None:
+        typer.echo(preset_path(name).read_text(encoding="utf-8"), nl=False)
+        return
+    from dataclasses import asdict
+
+    from kaggle_salt.pipeline.preset_layers import describe_network
+
+    report = describe_network(name, draw)
+    if as_json:
+        emit(asdict(report))
+    elif layers:
+        _print_layers(report)
+    if draw is not None and not as_json:
+        typer.echo(f"drawing: {draw}")
+
+
+def _print_layers(report: NetworkReport) -> None:
+    typer.echo(
+        f"{report.preset}: {report.architecture}, {_millions(report.parameters)} parameters; "
+        f"input {_product(report.input_shape)}"
+    )
+    rows = [
+        [layer.name or "(its own)", layer.kind, _product(layer.shape), f"{layer.parameters:,}"]
+        for layer in report.layers
+    ]
+    columns = ["layer", "kind", "output", "parameters"]
+    print_table(columns, [*rows, ["total", "", "", f"{report.parameters:,}"]], texts=["kind"],
+                least=["kind"])  # fmt: skip
+
+
+def _product(shape: Sequence[int]) -> str:
+    """A shape as in ``64x32x32``: channels, height, width."""
+    return "x".join(map(str, shape)) or "not called"
 
 
 @command("check", group)

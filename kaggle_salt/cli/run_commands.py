@@ -166,7 +166,8 @@ def _print_ensemble(report: EnsembleReport) -> None:
     for caveat in report.caveats:
         typer.echo(f"but {caveat}")
     typer.echo(
-        f"{report.test_tiles} test tiles predicted; curve: {report.folder}/threshold-curve.png"
+        f"{report.test_tiles} test tiles predicted; curve: {report.folder}/threshold-curve.png\n"
+        f"worst, middling and best tiles: {report.folder}/predictions.png"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -98,12 +98,18 @@ class CheckReport:
         return asdict(self)
 
 
-def check(path: str | Path, *, progress: Progress | None = None) -> CheckReport:
+def check(
+    path: str | Path,
+    *,
+    progress: Progress | None = None,
+    visit: Callable[[Competition], None] | None = None,
+) -> CheckReport:
     """Look at every file and every tile of a competition, and go on after a fault.
 
     Args:
         path: The competition folder, as for :meth:`Competition.open`.
         progress: Told how far the decoding is.
+        visit: Called with the tiles that can be read, which last only as long as the call.
 
     Raises:
         DataError: There is no folder, or not one tile can be read.
@@ -114,6 +120,8 @@ def check(path: str | Path, *, progress: Progress | None = None) -> CheckReport:
         open_source(data) as source,
         readable(data, source, progress or (lambda done, total: None)) as (competition, of_files),
     ):
+        if visit is not None:
+            visit(competition)
         return _report(competition, source, of_files)
 
 

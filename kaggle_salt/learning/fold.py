@@ -145,8 +145,8 @@ def train_fold(
     if config.stage[-1].keep != "snapshots":
         save_weights(network, folder.weights, folder.origin())
     weights_hash = files_hash(folder.weight_files)
-    oof = _predict_out_of_fold(config, tiles, folder, compute)
     rows = tiles.validation_rows
+    oof = predict_tiles(config, folder, tiles.images[rows], compute)
     manifest = {"kind": "out-of-fold", "fold": folder.fold, "weights_hash": weights_hash}
     oof_ids = tuple(ids[row] for row in rows)
     predictions.save(folder.oof, predictions.Predictions(oof_ids, oof, manifest))
@@ -164,17 +164,27 @@ def train_fold(
     return summary
 
 
-def _predict_out_of_fold(
-    config: Config, tiles: TrainingTiles, folder: FoldFolder, compute: Compute
+def predict_tiles(
+    config: Config, folder: FoldFolder, images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.uint8]:
-    """What the weights on disk say of the validation tiles, uint8 ``[N, H, W]``."""
-    rows = tiles.validation_rows
-    oof = np.empty((len(rows), *tiles.tile_shape), dtype=np.uint8)
+    """What the weights on disk say of some tiles, as they do out of fold.
+
+    Args:
+        config: The run's configuration.
+        folder: A fold whose weights are written.
+        images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``.
+        compute: Device and number format.
+
+    Returns:
+        uint8 ``[N, H, W]``, probability = value / 255.
+    """
+    height, width = images.shape[1:3]
+    levels = np.empty((len(images), height, width), dtype=np.uint8)
     predict(
-        _read_networks(config, folder, compute), tiles.images[rows], oof,
-        framing=final_framing(config, tiles.tile_shape), compute=compute, config=config.inference,
+        _read_networks(config, folder, compute), images, levels,
+        framing=final_framing(config, (height, width)), compute=compute, config=config.inference,
     )  # fmt: skip
-    return oof
+    return levels
 
 
 def read_summary(folder: FoldFolder) -> FoldSummary:

@@ -24,7 +24,7 @@ from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import preset_path
-from kaggle_salt.report.grid import pick_tiles, prediction_grid
+from kaggle_salt.report.grid import Tiles, pick_tiles, prediction_grid
 from kaggle_salt.runs import RunFolder
 from kaggle_salt.synthetic.kaggle_files import HIDDEN_TEST_MASKS, write_demo_competition
 
@@ -123,10 +123,9 @@ def _judge(
     masks = rule.apply(test.probabilities, TileContext(competition.test_ids, tiles))
     scores = image_scores(truth, masks)
     shown = pick_tiles(scores, truth, 18)
-    prediction_grid(
-        tiles[shown], truth[shown], test.probabilities[shown], scores[shown], picture,
-        ids=[test.ids[row] for row in shown], rule=rule,
-    )  # fmt: skip
+    ids = [test.ids[row] for row in shown]
+    drawn = Tiles(ids, tiles[shown], truth[shown], test.probabilities[shown], scores[shown])
+    prediction_grid([drawn], picture, rule=rule)
     return DemoReport(
         picture=picture,
         test_tiles=len(test),

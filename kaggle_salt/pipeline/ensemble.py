@@ -23,6 +23,7 @@ from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
+from kaggle_salt.pipeline.prediction_pictures import Examples, draw_examples, pick_examples
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
     Truth,
@@ -154,10 +155,12 @@ def _write(
     device: str,
     listener: Listener,
 ) -> None:
-    """Draw the curve, blend the test tiles, and write the document that vouches for both."""
+    """Draw the pictures, blend the test tiles, and write the document that vouches for all."""
     manifest = report.folder / "ensemble.json"
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)
+    pictures = report.folder / "predictions.png"
+    draw_examples(judged.examples, competition, report.decision.rule, pictures)
     stem = report.folder / "test"
     blend_test(judged.members, competition, stem, report.how, device, listener)
     write_json(manifest, _manifest(report, judged.members, competition))
@@ -174,6 +177,7 @@ class _Judged:
     decision: Decision
     honest: CrossFit
     search: WeightSearch | None
+    examples: Examples
 
 
 def _judge(
@@ -181,7 +185,7 @@ def _judge(
 ) -> _Judged:
     """Blend the runs on the tiles that all of them predicted, and choose what is to be chosen.
 
-    The predictions themselves are not returned: they need not stay while test tiles are
+    But for a few examples the predictions are not returned: they need not stay while test tiles are
     predicted. Without ``climb_steps`` the weights of the members are taken, not searched.
     """
     per_run = {}
@@ -201,12 +205,14 @@ def _judge(
         found = search.climb.weights
         members = [replace(m, weight=found[m.run.name]) for m in members if found[m.run.name]]
     parts = [per_run[m.run.name] for m in members]
-    blended = truth.count(blend(parts, weights=[m.weight for m in members], how=how, ids=ids))
+    predicted = blend(parts, weights=[m.weight for m in members], how=how, ids=ids)
+    blended = truth.count(predicted)
     decision = best_decision(blended)
     honest = search.honest if search else cross_fitted_score(blended, folds)
     rows = tuple(score_table(per_run, blended, truth, decision.rule))
     types = type_table(blended, truth.types(ids), decision.rule)
-    return _Judged(members, blended, rows, types, decision, honest, search)
+    examples = pick_examples(predicted, blended, decision.rule)
+    return _Judged(members, blended, rows, types, decision, honest, search, examples)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:

@@ -16,6 +16,7 @@ from kaggle_salt.competition.source import require_tiles
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.report.data_sheets import draw_sheets
 
 
 def make_fold_table(
@@ -85,6 +86,7 @@ def check_data(
     workspace: Workspace,
     *,
     mask_threshold: int | None = None,
+    pictures: Path | None = None,
     listener: Listener | None = None,
 ) -> CheckReport:
     """Look at every file and every tile; what is wrong is in the report.
@@ -93,6 +95,8 @@ def check_data(
         workspace: Where the data lie.
         mask_threshold: Remember for all commands that grey levels of masks from this on, in
             [1, 255], are salt.
+        pictures: Folder for sheets of the tiles that can be read: with their masks by coverage,
+            how many have how much, and depth against it.
         listener: Told how the work goes.
 
     Raises:
@@ -104,4 +108,14 @@ def check_data(
         require_tiles(workspace.data)
         path = remember_threshold(workspace.data, mask_threshold)
         listener.note(f"{path}: masks are salt from level {mask_threshold} on, for every command")
-    return check(workspace.data, progress=listener.progress("decoding tiles"))
+
+    def draw(competition: Competition) -> None:
+        if pictures is None:
+            return
+        if not competition.ids:
+            listener.warn("not one training tile can be read: there is no picture")
+            return
+        for path in draw_sheets(competition, pictures):
+            listener.note(f"{path}: written")
+
+    return check(workspace.data, progress=listener.progress("decoding tiles"), visit=draw)

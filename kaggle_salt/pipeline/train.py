@@ -22,6 +22,7 @@ from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.plan import PLAN, Plan
 from kaggle_salt.pipeline.planner import Planner
+from kaggle_salt.pipeline.prediction_pictures import draw_fold
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -133,6 +134,7 @@ def _train_one(
             folder.path.rmdir()
     title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
     learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+    draw_fold(config, folder, tiles, data.competition.ids, compute)
     return summary
 
 

@@ -1,30 +1,34 @@
-"""Pictures of a run: its learning curve, its score against the threshold, its rates.
-
-The figures are built without pyplot, so that nothing is shared between two of them and no
-display is needed. The colours are Okabe and Ito's, which colour-blind readers can tell apart.
-"""
+"""Pictures of a run: its learning curve, its score against the threshold, its rates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import atomic_path
+from kaggle_salt.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LABEL_SIZE,
+    SKY,
+    SMALL_SIZE,
+    TITLE_SIZE,
+    VERMILLION,
+    clean,
+    draw_legend,
+    save_figure,
+)
 
-BLUE, VERMILLION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
-SKY = "#56B4E9"
-DOTS_PER_INCH = 150
-TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 14, 11.5, 10.5  # points
 ZOOM = 0.2  # half-width of the close-up around the chosen threshold
 
 
@@ -49,13 +53,13 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
     score_axes, loss_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     for axes in (score_axes, loss_axes):
-        _clean(axes)
+        clean(axes)
         _shade_stages(axes, history)
     _draw_score(score_axes, history)
     _name_stages(score_axes, history)
     rate_axes = _draw_losses(loss_axes, history)
     lines = [axes.get_legend_handles_labels()[0] for axes in (score_axes, loss_axes, rate_axes)]
-    _legend(figure, [line for some in lines for line in some])
+    draw_legend(figure, [line for some in lines for line in some])
     loss_axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
     loss_axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     loss_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -89,7 +93,7 @@ def threshold_curve(
     whole, closeup = figure.subplots(1, 2, width_ratios=(3, 2))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     for axes in (whole, closeup):
-        _clean(axes)
+        clean(axes)
         axes.axhspan(*interval, color=BLUE, alpha=0.13, linewidth=0, label="95 % interval")
         axes.axvline(0.5, color=GREY, linestyle=(0, (4, 3)), linewidth=1.3, label="threshold 0.5")
         axes.plot(curve["threshold"], curve["score"], color=BLUE, linewidth=2, label="score")
@@ -100,7 +104,7 @@ def threshold_curve(
         axes.set_xlabel("threshold", fontsize=LABEL_SIZE)
     whole.set_xlim(0, 1)
     whole.set_ylabel("mean score", fontsize=LABEL_SIZE)
-    _legend(figure, whole.get_legend_handles_labels()[0])
+    draw_legend(figure, whole.get_legend_handles_labels()[0])
     closeup.set_title("close-up", fontsize=LABEL_SIZE, color=INK)
     _zoom(closeup, curve, chosen_threshold, (*interval, chosen_score))
     save_figure(figure, path)
@@ -128,7 +132,7 @@ def rate_curve(
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axes = figure.subplots()
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
-    _clean(axes)
+    clean(axes)
     rates, smoothed = curve["lr"], curve["smoothed"].to_numpy()
     axes.plot(rates, curve["loss"], color=GREY, linewidth=1, alpha=0.6, label="loss of a batch")
     axes.plot(rates, smoothed, color=BLUE, linewidth=2, label="smoothed")
@@ -145,17 +149,8 @@ def rate_curve(
     axes.set_xscale("log")
     axes.set_xlabel("learning rate", fontsize=LABEL_SIZE)
     axes.set_ylabel("training loss", fontsize=LABEL_SIZE)
-    _legend(figure, axes.get_legend_handles_labels()[0])
+    draw_legend(figure, axes.get_legend_handles_labels()[0])
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
-    with atomic_path(path) as temporary:
-        figure.savefig(
-            temporary, format="png", dpi=DOTS_PER_INCH, facecolor="white", backend="agg",
-            metadata={"Software": None},
-        )  # fmt: skip
 
 
 def _require(table: pd.DataFrame, columns: Iterable[str]) -> None:
@@ -167,24 +162,6 @@ def _require(table: pd.DataFrame, columns: Iterable[str]) -> None:
         )
     if table.empty:
         raise DataError("there is no row to draw", expected="one row at least")
-
-
-def _clean(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#DDDDDD", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=SMALL_SIZE, colors=INK)
-
-
-def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend below all panels, where it can hide no line."""
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
-        fontsize=SMALL_SIZE,
-    )  # fmt: skip
-
-
-# Learning curve
 
 
 def _stages(history: pd.DataFrame) -> list[tuple[str, float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import DataError
-from kaggle_salt.report.curves import INK, LABEL_SIZE, SMALL_SIZE, save_figure
+from kaggle_salt.report.drawing import INK, LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, save_figure
 
 ROW_NAMES = ("tile", "truth", "prediction")
 TRUTH_COLOUR, DECISION_COLOUR = "#56B4E9", "#FFFFFF"  # the blue is one of Okabe and Ito's
@@ -61,102 +62,182 @@ def pick_tiles(scores: NDArray[np.float64], truths: NDArray[np.bool_], n: int) -
     return picked[np.argsort(scores[picked], kind="stable")].astype(np.int64)
 
 
+def pick_extremes(
+    scores: NDArray[np.float64], has_salt: NDArray[np.bool_], n: int
+) -> dict[str, NDArray[np.int64]]:
+    """Choose the worst, the middling and the best tiles.
+
+    Mostly tiles with salt: the best empty tiles are all alike. One empty tile is among the worst
+    and one among the best, where there is room.
+
+    Args:
+        scores: float64 ``[N]``, competition score of each tile.
+        has_salt: bool ``[N]``, whether its true mask is not empty.
+        n: Number of tiles of each sort; fewer where there are not enough.
+
+    Returns:
+        Distinct row numbers by ascending score, int64, of ``worst``, ``middling`` and ``best``; a
+        sort without a tile is left out.
+    """
+    ranking = np.argsort(scores, kind="stable")
+    salt, empty = ranking[has_salt[ranking]], ranking[~has_salt[ranking]]
+    if not len(salt):
+        salt, empty = empty, salt
+    n_empty = min(1, len(empty) // 2, n - 1)
+    n_salt = min(n - n_empty, len(salt) // 3)
+    middle = salt[n_salt : len(salt) - n_salt]
+    n_middle = min(n, len(middle))
+    start = (len(middle) - n_middle) // 2
+    sorts = {
+        "worst": [*salt[:n_salt], *empty[:n_empty]],
+        "middling": [*middle[start : start + n_middle]],
+        "best": [*salt[len(salt) - n_salt :], *empty[len(empty) - n_empty :]],
+    }
+    picked = {name: np.array(rows, dtype=np.int64) for name, rows in sorts.items() if rows}
+    return {name: r[np.argsort(scores[r], kind="stable")] for name, r in picked.items()}
+
+
 def _evenly(ranking: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """``n`` distinct entries from the first to the last, at even distances."""
     return ranking[np.rint(np.linspace(0, len(ranking) - 1, n)).astype(np.int64)]
 
 
-def prediction_grid(
-    images: NDArray[np.uint8],
-    truths: NDArray[np.bool_],
-    probabilities: NDArray[np.uint8],
-    scores: NDArray[np.float64],
-    path: Path,
-    *,
-    ids: Sequence[str],
-    rule: Rule,
-    columns: int = 6,
-) -> None:
-    """Draw each tile, its true mask, and its predicted probability with the mask's outline.
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """Tiles to draw, with what was predicted of them.
 
     Args:
+        ids: The N tile ids.
         images: uint8 ``[N, H, W]``, grey, or ``[N, H, W, 3]``, red, green and blue.
         truths: bool ``[N, H, W]``.
         probabilities: uint8 ``[N, H, W]``, probability = value / 255.
         scores: float64 ``[N]``, competition score of each tile.
-        path: PNG to write.
-        ids: The N tile ids.
-        rule: What turns the probabilities into masks.
-        columns: Tiles side by side, 1 or more; the rest go below.
+        title: What they have in common, to stand above them.
 
     Raises:
         DataError: There is no tile, or the arrays do not belong together.
     """
-    _refuse_mismatch(images, truths, probabilities, scores, ids)
-    masks = rule.apply(probabilities, TileContext(ids, images))
-    sheet = _Sheet(len(images), min(columns, len(images)))
-    for tile, tile_id in enumerate(ids):
-        picture, truth, prediction = (sheet.add_picture(tile, row) for row in range(len(ROW_NAMES)))
-        _show_tile(picture, images[tile])
-        picture.set_title(tile_id, fontsize=SMALL_SIZE, color=INK, pad=4)
-        _show_tile(truth, images[tile])
-        _fill(truth, truths[tile], TRUTH_COLOUR)
-        _outline(truth, truths[tile], TRUTH_COLOUR)
-        _show_tile(prediction, images[tile])
-        prediction.imshow(probabilities[tile] / 255, cmap=HEAT, vmin=0, vmax=1)
-        _outline(prediction, truths[tile], TRUTH_COLOUR)
-        _outline(prediction, masks[tile], DECISION_COLOUR)
-        prediction.set_xlabel(f"score {scores[tile]:.2f}", fontsize=LABEL_SIZE, color=INK)
+
+    ids: Sequence[str]
+    images: NDArray[np.uint8]
+    truths: NDArray[np.bool_]
+    probabilities: NDArray[np.uint8]
+    scores: NDArray[np.float64]
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if not count:
+            raise DataError("there is no tile to draw", expected="one at least")
+        if not self.images.shape[:3] == self.truths.shape == self.probabilities.shape:
+            raise DataError(
+                f"images are {list(self.images.shape)}, truths {list(self.truths.shape)}, "
+                f"probabilities {list(self.probabilities.shape)}",
+                expected="one shape [N, H, W]",
+            )
+        if not count == len(self.scores) == len(self.ids):
+            raise DataError(
+                f"{len(self.scores)} scores and {len(self.ids)} ids for {count} tiles",
+                expected="one of each for every tile",
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def prediction_grid(
+    groups: Sequence[Tiles],
+    path: Path,
+    *,
+    rule: Rule,
+    columns: int = 6,
+    side_by_side: bool = False,
+) -> None:
+    """Draw each tile, its true mask, and its predicted probability with the mask's outline.
+
+    Args:
+        groups: Tiles that belong together, one group at least.
+        path: PNG to write.
+        rule: What turns the probabilities into masks.
+        columns: Tiles of a group side by side, 1 or more; the rest go below.
+        side_by_side: Groups stand beside one another, else below.
+    """
+    titled = any(tiles.title for tiles in groups)
+    counts = [len(tiles) for tiles in groups]
+    sheet = _Sheet(counts, columns, titled=titled, side_by_side=side_by_side)
+    for number, tiles in enumerate(groups):
+        sheet.add_title(number, tiles.title)
+        masks = rule.apply(tiles.probabilities, TileContext(tiles.ids, tiles.images))
+        for tile, mask in enumerate(masks):
+            _draw_tile(
+                [sheet.add_picture(number, tile, row) for row in range(3)], tiles, tile, mask
+            )
     sheet.add_legend(rule)
     save_figure(sheet.figure, path)
 
 
-def _refuse_mismatch(
-    images: NDArray[np.uint8],
-    truths: NDArray[np.bool_],
-    probabilities: NDArray[np.uint8],
-    scores: NDArray[np.float64],
-    ids: Sequence[str],
-) -> None:
-    if not len(images):
-        raise DataError("there is no tile to draw", expected="one at least")
-    if not images.shape[:3] == truths.shape == probabilities.shape:
-        raise DataError(
-            f"images are {list(images.shape)}, truths {list(truths.shape)}, "
-            f"probabilities {list(probabilities.shape)}",
-            expected="one shape [N, H, W]",
-        )
-    if not len(images) == len(scores) == len(ids):
-        raise DataError(
-            f"{len(scores)} scores and {len(ids)} ids for {len(images)} tiles",
-            expected="one of each for every tile",
-        )
+def _draw_tile(pictures: Sequence[Axes], tiles: Tiles, tile: int, mask: NDArray[np.bool_]) -> None:
+    """The pictures of one tile, from the top down: itself, its truth, its prediction."""
+    picture, truth, prediction = pictures
+    for axes in pictures:
+        _show_tile(axes, tiles.images[tile])
+    picture.set_title(tiles.ids[tile], fontsize=SMALL_SIZE, color=INK, pad=4)
+    _fill(truth, tiles.truths[tile], TRUTH_COLOUR)
+    _outline(truth, tiles.truths[tile], TRUTH_COLOUR)
+    prediction.imshow(tiles.probabilities[tile] / 255, cmap=HEAT, vmin=0, vmax=1)
+    _outline(prediction, tiles.truths[tile], TRUTH_COLOUR)
+    _outline(prediction, mask, DECISION_COLOUR)
+    prediction.set_xlabel(f"score {tiles.scores[tile]:.2f}", fontsize=LABEL_SIZE, color=INK)
 
 
 class _Sheet:
-    """Page with room for ``count`` columns of three pictures, measured in inches."""
+    """Page with room for groups of tiles, three pictures each, measured in inches."""
 
-    PICTURE, GAP, NAMES, CAPTIONS, FOOTER = 1.6, 0.06, 0.3, 0.68, 0.62
+    PICTURE, GAP, NAMES, CAPTIONS, FOOTER, TITLE, BETWEEN = 1.6, 0.06, 0.3, 0.68, 0.62, 0.38, 0.3
 
-    def __init__(self, count: int, columns: int) -> None:
-        self.columns = columns
-        blocks = -(-count // columns)
-        self.block_height = 3 * (self.PICTURE + self.GAP) + self.CAPTIONS
+    def __init__(
+        self, counts: Sequence[int], columns: int, *, titled: bool, side_by_side: bool
+    ) -> None:
+        self.title = self.TITLE if titled else 0.0
+        self.columns = min(columns, max(counts))
+        self.side_by_side = side_by_side
+        step = self.PICTURE + self.GAP
+        self.block_height = 3 * step + self.CAPTIONS
+        self.heights = [self.title + -(-n // self.columns) * self.block_height for n in counts]
         # 4 columns wide at least, or the legend would not fit
-        self.width = self.NAMES + max(columns, 4) * (self.PICTURE + self.GAP)
-        self.height = blocks * self.block_height + self.FOOTER
+        across = len(counts) if side_by_side else 1
+        pictures = across * self.columns * step + (across - 1) * self.BETWEEN
+        self.width = self.NAMES + max(pictures, 4 * step)
+        high = max(self.heights) if side_by_side else sum(self.heights)
+        self.height = high + self.FOOTER
         self.figure = Figure(figsize=(self.width, self.height))
 
-    def add_picture(self, tile: int, row: int) -> Axes:
+    def _corner(self, group: int) -> tuple[float, float]:
+        """Left and upper end of a group."""
+        if self.side_by_side:
+            wide = self.columns * (self.PICTURE + self.GAP) + self.BETWEEN
+            return self.NAMES + group * wide, self.height
+        return self.NAMES, self.height - sum(self.heights[:group])
+
+    def add_title(self, group: int, title: str) -> None:
+        """What stands above a group."""
+        left, top = self._corner(group)
+        self.figure.text(
+            left / self.width, (top - 0.1) / self.height, title, va="top",
+            fontsize=TITLE_SIZE - 1, fontweight="bold", color=INK,
+        )  # fmt: skip
+
+    def add_picture(self, group: int, tile: int, row: int) -> Axes:
         """Axes of one picture: ``row`` 0 is the tile, 1 the truth and 2 the prediction."""
         block, column = divmod(tile, self.columns)
         step = self.PICTURE + self.GAP
-        left = self.NAMES + column * step
-        bottom = self.height - block * self.block_height - self.CAPTIONS / 2 - (row + 1) * step
-        axes = self._add_axes(left, bottom, self.PICTURE, self.PICTURE)
+        start, top = self._corner(group)
+        top -= self.title + block * self.block_height + self.CAPTIONS / 2
+        bottom = top - (row + 1) * step
+        axes = self._add_axes(start + column * step, bottom, self.PICTURE, self.PICTURE)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        if column == 0:
+        if column == 0 and (group == 0 or not self.side_by_side):
             axes.set_ylabel(ROW_NAMES[row], fontsize=LABEL_SIZE, color=INK)
         return axes
 

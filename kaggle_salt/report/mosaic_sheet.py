@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.report.curves import INK, LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, save_figure
+from kaggle_salt.report.drawing import INK, LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, save_figure
 from kaggle_salt.report.grid import TRUTH_COLOUR
 
 #: Frames the tiles whose mask is known; Okabe and Ito's orange.

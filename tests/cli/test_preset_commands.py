@@ -69,6 +69,34 @@ def test_an_unknown_preset_is_refused() -> None:
             expected="did you mean 'quick'", then="--preset NAME")  # fmt: skip
 
 
+def test_layers_are_a_table_that_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("unet", "seresnext50"):
+        head, columns, *rows, total = salt("presets", "show", name, "--layers").stdout.splitlines()
+        assert max(map(len, [columns, *rows, total])) <= 80
+        assert columns.split() == ["layer", "kind", "output", "parameters"]
+        counts = [int(row.split()[-1].replace(",", "")) for row in rows]
+        assert sum(counts) == int(total.split()[-1].replace(",", ""))
+    assert head == "seresnext50: unet, 36.6 M parameters; input 3x128x128"
+    assert rows[0].split() == ["encoder.layer0", "Sequential", "64x64x64", "9,536"]
+
+
+def test_layers_as_json() -> None:
+    report = json.loads(salt("presets", "show", "quick", "--layers", "--json").stdout)
+    assert sum(layer["parameters"] for layer in report["layers"]) == report["parameters"]
+    assert "--json needs --layers" in salt("presets", "show", "quick", "--json", code=2).stderr
+
+
+def test_a_network_is_drawn(tmp_path: Path) -> None:
+    drawing = tmp_path / "quick.svg"
+    told = salt("presets", "show", "quick", "--draw", drawing).stdout
+    assert told == f"drawing: {drawing}\n"
+    assert drawing.read_text(encoding="utf-8").startswith("<?xml")
+    refused(2, "presets", "show", "quick", "--draw", tmp_path / "quick.pdf",
+            found="cannot be written as 'quick.pdf'", expected=".png or .svg",
+            then=f"--draw {tmp_path / 'quick.png'}")  # fmt: skip
+
+
 def own(folder: Path, text: str = TINY) -> str:
     path = folder / "own.toml"
     path.write_text(text, encoding="utf-8")

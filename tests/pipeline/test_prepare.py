@@ -119,3 +119,23 @@ def test_no_threshold_is_left_where_there_are_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         check_data(workspace, mask_threshold=50)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_drawn_on_request(workspace: Workspace, tmp_path: Path) -> None:
+    listener = Notes()
+    folder = tmp_path / "pictures"
+    report = check_data(workspace, pictures=folder, listener=listener)
+    names = ["tiles.png", "coverage.png", "depth.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert listener.notes[-3:] == [f"{folder / name}: written" for name in names]
+    assert not report.faults
+
+
+def test_pictures_show_what_can_be_read_of_faulty_data(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with (workspace.data / "train.csv").open("a", encoding="utf-8") as table:
+        table.write("nowhere,\n")
+    report = check_data(workspace, pictures=tmp_path / "pictures")
+    assert report.faults
+    assert len(list((tmp_path / "pictures").iterdir())) == 3

@@ -39,11 +39,13 @@ def tiles(count: int) -> Tiles:
     )
 
 
-def draw(path: Path, content: Tiles, rule: Rule | None = None, columns: int = 6) -> None:
+def group(content: Tiles, title: str = "") -> grid.Tiles:
     images, truths, probabilities, scores, ids = content
-    grid.prediction_grid(
-        images, truths, probabilities, scores, path, ids=ids, rule=rule or Rule(), columns=columns
-    )
+    return grid.Tiles(ids, images, truths, probabilities, scores, title)
+
+
+def draw(path: Path, content: Tiles, rule: Rule | None = None, columns: int = 6) -> None:
+    grid.prediction_grid([group(content)], path, rule=rule or Rule(), columns=columns)
 
 
 @pytest.fixture
@@ -99,6 +101,30 @@ def test_pick_needs_one_score_for_each_mask() -> None:
         grid.pick_tiles(np.zeros(2), truths_of([True]), 1)
 
 
+def test_extremes_are_the_worst_the_middling_and_the_best() -> None:
+    scores = np.array([0.9, 0.1, 0.5, 0.6, 0.4, 0.2, 0.8, 1.0, 0.0, 1.0])
+    has_salt = np.array([True] * 7 + [False] * 3)
+    picked = grid.pick_extremes(scores, has_salt, 3)
+    # salt tiles by score: 1 5 4 2 3 6 0; empty tiles: 8 (0), 7 and 9 (1)
+    assert {name: rows.tolist() for name, rows in picked.items()} == {
+        "worst": [8, 1, 5], "middling": [4, 2, 3], "best": [6, 0, 9],
+    }  # fmt: skip
+
+
+@given(
+    tenths=st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=40),
+    n=st.integers(1, 8),
+)
+def test_extremes_are_distinct_and_in_order(tenths: list[tuple[int, bool]], n: int) -> None:
+    scores = np.array([score for score, _ in tenths]) / 10
+    picked = grid.pick_extremes(scores, np.array([salt for _, salt in tenths]), n)
+    rows = np.concatenate(list(picked.values()))
+    assert len(set(rows.tolist())) == len(rows) >= 1
+    for chosen in picked.values():
+        assert 1 <= len(chosen) <= n
+        assert (np.diff(scores[chosen]) >= 0).all()
+
+
 def test_grid_is_a_png_of_the_expected_width(tmp_path: Path) -> None:
     draw(tmp_path / "grid.png", tiles(6))
     with Image.open(tmp_path / "grid.png") as picture:
@@ -138,21 +164,44 @@ def test_pictures_stay_on_the_page(tmp_path: Path, figures: list[Figure]) -> Non
         assert max(box.x1, box.y1) <= 1
 
 
-def test_grid_needs_a_tile(tmp_path: Path) -> None:
+def test_groups_stand_beside_one_another_under_their_titles(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    groups = [group(tiles(3), "out of fold"), group(tiles(2), "trained on")]
+    grid.prediction_grid(groups, tmp_path / "x.png", rule=Rule(), columns=2, side_by_side=True)
+    grid.prediction_grid(groups, tmp_path / "x.png", rule=Rule(), columns=2)
+    for figure in figures:
+        assert [text.get_text() for text in figure.texts] == ["out of fold", "trained on"]
+        assert len(figure.axes) == 3 * (3 + 2) + 1
+        boxes = [axes.get_position() for axes in figure.axes]
+        assert min(min(box.x0, box.y0) for box in boxes) >= 0
+        assert max(max(box.x1, box.y1) for box in boxes) <= 1
+        assert not any(
+            one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[n + 1 :]
+        )
+    beside, below = (figure.axes[0].get_position() for figure in figures)
+    second_beside, second_below = (figure.axes[9].get_position() for figure in figures)
+    assert second_beside.y0 == pytest.approx(beside.y0)
+    assert second_beside.x0 > beside.x1
+    assert second_below.x0 == pytest.approx(below.x0)
+    assert second_below.y1 < below.y0
+
+
+def test_a_group_needs_a_tile() -> None:
     with pytest.raises(DataError, match="no tile to draw"):
-        draw(tmp_path / "grid.png", tiles(0))
+        group(tiles(0))
 
 
-def test_grid_needs_one_shape(tmp_path: Path) -> None:
+def test_a_group_needs_one_shape() -> None:
     images, truths, probabilities, scores, ids = tiles(2)
     with pytest.raises(DataError, match=r"truths \[2, 19, 20\]"):
-        draw(tmp_path / "grid.png", (images, truths[:, 1:], probabilities, scores, ids))
+        group((images, truths[:, 1:], probabilities, scores, ids))
 
 
-def test_grid_needs_an_id_for_every_tile(tmp_path: Path) -> None:
+def test_a_group_needs_an_id_for_every_tile() -> None:
     images, truths, probabilities, scores, ids = tiles(2)
     with pytest.raises(DataError, match="2 scores and 1 ids for 2 tiles"):
-        draw(tmp_path / "grid.png", (images, truths, probabilities, scores, ids[:1]))
+        group((images, truths, probabilities, scores, ids[:1]))
 
 
 def test_coloured_tiles_are_drawn_in_their_colours(tmp_path: Path, figures: list[Figure]) -> None:
