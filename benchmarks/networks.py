@@ -76,11 +76,14 @@ def config_of(setting: Setting) -> Config:
 
 
 class Rehearsal:
-    """The preset's first stage at full size, on so many steps' worth of tiles."""
+    """A stage of the preset at full size, on so many steps' worth of tiles.
+
+    It is the stage that shrinks its input least, here not at all: ``quick`` has none at full size.
+    """
 
     def __init__(self, setting: Setting, steps: int) -> None:
         config, tiles = config_of(setting), setting.competition
-        self.stage = next(stage for stage in config.stage if stage.shrink == 1)
+        self.stage = min(config.stage, key=lambda stage: stage.shrink)  # the first of equals
         rows = np.arange(steps * config.training.batch_size) % len(tiles.ids)
         self.compute = choose_compute(
             setting.device, config.training.precision, config.training.channels_last
