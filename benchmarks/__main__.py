@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commands, lovasz, masks, networks, streaming, tiles
-from benchmarks.harness import FULL, QUICK, Item, LackingError, PeerError, Setting, Size
+from benchmarks import commands, lovasz, masks, networks, tiles
+from benchmarks.harness import FULL, QUICK, Item, PeerError, Setting, Size
 from benchmarks.machine import describe_machine, machine_lines
 from benchmarks.table import table_lines
 from kaggle_salt.errors import ConfigError, SaltError, nearest
@@ -23,7 +23,7 @@ from kaggle_salt.presets import preset_path
 #: Every item, in the order of the table: those of these modules, from top to bottom.
 ITEMS = tuple(
     value
-    for module in (tiles, masks, lovasz, networks, streaming, commands)
+    for module in (tiles, masks, lovasz, networks, commands)
     for value in vars(module).values()
     if isinstance(value, Item)
 )
@@ -104,13 +104,11 @@ def run(items: Sequence[Item], setting: Setting, *, rough: bool) -> dict[str, An
         SaltError: An item cannot be measured.
     """
     machine = describe_machine(setting.device)
-    rows, left_out, disagreements = [], {}, {}
+    rows, disagreements = [], {}
     for number, item in enumerate(items, start=1):
         print(f"{number}/{len(items)} {item.name}", file=sys.stderr)
         try:
             measured = item.measure(setting)
-        except LackingError as error:
-            left_out[item.name] = f"{error.found}; {error.next_step}"
         except PeerError as error:  # must not cost the figures of the others
             disagreements[item.name] = error.found
         else:
@@ -124,7 +122,6 @@ def run(items: Sequence[Item], setting: Setting, *, rough: bool) -> dict[str, An
         "preset": setting.preset,
         "batch": setting.size.batch,
         "items": rows,
-        "left_out": left_out,
         "disagreements": disagreements,
     }
 
@@ -135,7 +132,7 @@ def _print(report: dict[str, Any]) -> None:
     print(f"synthetic tiles; {size}; preset {report['preset']}, batch {report['batch']}\n")
     print("\n".join([*table_lines(report["items"]), ""]))
     print("\n".join(f"- {row['item']}: {row['what']}" for row in report["items"]))
-    for name, why in [*report["left_out"].items(), *report["disagreements"].items()]:
+    for name, why in report["disagreements"].items():
         print(f"- {name} is left out: {why}")
 
 

@@ -1,15 +1,14 @@
-"""Commands as a person calls them, each in a process of its own."""
+"""A command as a person calls it, in a process of its own."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.alone import run_measured
-from benchmarks.harness import Measurement, Setting, item, median_time
+from benchmarks.harness import Measurement, Setting, item
 from kaggle_salt import predictions
 from kaggle_salt.competition.fold_files import write_folds
 from kaggle_salt.competition.folds import fold_rows, make_folds
@@ -22,17 +21,7 @@ from kaggle_salt.predictions import Predictions
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import RunFolder
 
-SALT = (sys.executable, "-m", "kaggle_salt")
 N_FOLDS = 5
-
-
-@item("help", "s", 0.5)
-def help_text(setting: Setting) -> Measurement:
-    """The command ``salt --help``, from the shell to the last line."""
-    command = [*SALT, "--help"]
-    return median_time(
-        lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), setting.size
-    )
 
 
 @item("ensemble-memory", "GB", 1.5)
@@ -44,11 +33,11 @@ def ensemble_memory(setting: Setting) -> Measurement:
     """
     folder = setting.folder / "ensemble"
     _write_finished_run(setting, RunFolder(folder / "runs" / "bench"), folder / "folds.csv")
-    arguments = [
-        "ensemble", "--data", setting.competition_folder, "--runs", folder / "runs",
-        "--folds", folder / "folds.csv", "--device", "cpu",
+    command = [
+        sys.executable, "-m", "kaggle_salt", "ensemble", "--data", setting.competition_folder,
+        "--runs", folder / "runs", "--folds", folder / "folds.csv", "--device", "cpu",
     ]  # fmt: skip
-    return Measurement(run_measured([*SALT, *map(str, arguments)]).peak_memory / 1e9)
+    return Measurement(run_measured([str(word) for word in command]).peak_memory / 1e9)
 
 
 def _write_finished_run(setting: Setting, run: RunFolder, folds: Path) -> None:

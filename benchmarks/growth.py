@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import masks, streaming, tiles
+from benchmarks import masks, tiles
 from benchmarks.alone import Finished, measure_alone
 from benchmarks.growth_plot import draw_growth
 from benchmarks.harness import FULL, Setting, Size
@@ -26,13 +26,9 @@ from benchmarks.machine import describe_machine, machine_lines
 from benchmarks.table import aligned
 
 #: What is followed, in the order of the table. The first leaves the cache that the others open.
-ITEMS = (
-    tiles.open_first, tiles.open_again, tiles.folds,
-    masks.decision, masks.submission, streaming.inference,
-)  # fmt: skip
+ITEMS = (tiles.open_first, tiles.open_again, masks.decision, masks.submission)
 
 FACTORS = (1, 4, 16)
-
 
 #: What a factor of 1 means.
 ONCE = replace(FULL, patience=3)

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from kaggle_salt.report.drawing import BLUE, GREEN, GREY, INK, VERMILLION, save_figure
+from kaggle_salt.report.drawing import BLUE, GREY, INK, VERMILLION, save_figure
 
 #: Of the items in their order; Okabe and Ito's, like the report's.
-COLOURS = (VERMILLION, "#E69F00", GREEN, BLUE, "#CC79A7", "#56B4E9")
+COLOURS = (VERMILLION, "#E69F00", BLUE, "#CC79A7")
 
 
 def draw_growth(report: Mapping[str, Any], path: Path) -> None:

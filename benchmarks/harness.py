@@ -15,7 +15,7 @@ from typing import Literal
 from benchmarks.material import write_competition, write_predictions
 from kaggle_salt import predictions
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError, SaltError
+from kaggle_salt.errors import SaltError
 from kaggle_salt.predictions import Predictions
 
 Unit = Literal["s", "ms", "GB"]
@@ -111,10 +111,6 @@ def item(
 ) -> Callable[[Callable[[Setting], Measurement]], Item]:
     """Make an item of the function that takes its figure."""
     return lambda measure: Item(name, unit, aim, peer, measure)
-
-
-class LackingError(ConfigError):
-    """An item needs what this machine does not have."""
 
 
 class PeerError(SaltError):

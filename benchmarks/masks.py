@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.harness import Measurement, Setting, in_turn, item, median_time, require_equal
@@ -15,11 +12,8 @@ from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import curve, search
 
-#: The levels that peers judge: thresholds 0, .02, ..., .96. Ours judges all 256.
+#: The levels that the kernel judges: thresholds 0, .02, ..., .96. Ours judges all 256.
 PEER_LEVELS = range(0, 250, 5)
-
-#: Truth, probabilities and levels to the mean score at each level.
-PeerScores = Callable[[NDArray[np.bool_], NDArray[np.uint8], Sequence[int]], list[float]]
 
 
 @item("search", "s", 1)
@@ -35,29 +29,18 @@ def decision_kernel(setting: Setting) -> Measurement:
 
     The kernel judges a hundredth of the tiles, and its time is scaled up.
     """
-    return _search_beside(setting, peers.histogram2d_scores, share=100)
-
-
-@item("search-numpy", "s", 10, peer="NumPy")
-def decision_numpy(setting: Setting) -> Measurement:
-    """The search beside plain NumPy: 50 thresholds, all tiles of one at once."""
-    return _search_beside(setting, peers.numpy_scores, share=1)
-
-
-def _search_beside(setting: Setting, peer: PeerScores, *, share: int) -> Measurement:
-    """Search beside a peer that judges one tile in ``share``, its time scaled up to all."""
     truth, probabilities = setting.competition.masks, setting.predicted("train").probabilities
-    few = slice(max(len(truth) // share, 2))
-    peers_scores = peer(truth[few], probabilities[few], PEER_LEVELS)
+    few = slice(max(len(truth) // 100, 2))
+    kernel_scores = peers.histogram2d_scores(truth[few], probabilities[few], PEER_LEVELS)
     our_scores = curve(count_tiles(truth[few], probabilities[few]))["score"].to_numpy()
     # one tile's tenth is 1/36,000 at full size: a float's rounding is far below
-    equal = np.allclose(our_scores[list(PEER_LEVELS)], peers_scores, rtol=0, atol=1e-9)
-    require_equal(equal, "scores", peer.__name__)
+    equal = np.allclose(our_scores[list(PEER_LEVELS)], kernel_scores, rtol=0, atol=1e-9)
+    require_equal(equal, "scores", "the kernel")
     best = search(truth[few], probabilities[few]).score
-    require_equal(best >= max(peers_scores) - 1e-9, "best scores", peer.__name__)
+    require_equal(best >= max(kernel_scores) - 1e-9, "best scores", "the kernel")
     return in_turn(
         lambda: search(truth, probabilities),
-        lambda: peer(truth[few], probabilities[few], PEER_LEVELS),
+        lambda: peers.histogram2d_scores(truth[few], probabilities[few], PEER_LEVELS),
         setting.size.pairs,
         scales=(1, len(truth) / few.stop),
     )

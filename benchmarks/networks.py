@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.harness import (
-    LackingError,
-    Measurement,
-    Setting,
-    in_turn,
-    item,
-    require_equal,
-    seconds,
-)
+from benchmarks.harness import Measurement, Setting, in_turn, item, seconds
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
-from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
@@ -38,13 +28,6 @@ from kaggle_salt.runs import FoldFolder
 
 #: Ours and the peer's way to go through the same batches.
 Loops = tuple[Callable[[], object], Callable[[], object]]
-
-#: Stored probabilities, 0 to 255, of untrained networks may differ so much on average. Single
-#: ones differ by more: there is nothing yet that such a network is sure of.
-TOLERANCE = 4.0
-
-#: Enough to know how large activations are.
-FEW_TILES = 8
 
 
 @item("train", "ms", 0.97, peer="bare loop")
@@ -74,31 +57,6 @@ def flip_tta(setting: Setting) -> Measurement:
     return _in_loops_of_fitting_length(setting, loops)
 
 
-@item("bf16", "ms", 1.8, peer="float32")
-def bf16(setting: Setting) -> Measurement:
-    """Predicting such a batch in bf16."""
-    if not choose_compute(setting.device).bf16:
-        raise LackingError(
-            f"the {setting.device} here does not compute in bf16",
-            expected="a processor with AVX512-BF16 or AMX, or a GPU of 2020 or later",
-            next_step="another machine, or another --device",
-        )
-
-    def loops(steps: int) -> Loops:
-        in_bf16, in_float32 = (
-            Stream(setting, steps, f"training.precision={precision}")
-            for precision in ("bf16", "float32")
-        )
-        if steps == 1:  # the first, which is not timed
-            in_bf16.predict()
-            in_float32.predict()
-            difference = np.abs(in_bf16.out.astype(np.int16) - in_float32.out).mean()
-            require_equal(difference <= TOLERANCE, "probabilities", "float32")
-        return in_bf16.predict, in_float32.predict
-
-    return _in_loops_of_fitting_length(setting, loops)
-
-
 def _in_loops_of_fitting_length(setting: Setting, loops: Callable[[int], Loops]) -> Measurement:
     """Compare two loops of so many steps that each takes about ``loop_seconds``."""
     ours, _ = loops(1)
@@ -107,10 +65,10 @@ def _in_loops_of_fitting_length(setting: Setting, loops: Callable[[int], Loops])
     return in_turn(*loops(steps), setting.size.pairs, scales=(1000 / steps, 1000 / steps))
 
 
-def config_of(setting: Setting, *overrides: str) -> Config:
+def config_of(setting: Setting) -> Config:
     """The preset without pretrained weights, which take no time, with the setting's batches."""
     batch = setting.size.batch
-    given = ["model.weights=none", f"training.batch_size={batch}", *overrides]
+    given = ["model.weights=none", f"training.batch_size={batch}"]
     given.append(f"inference.batch_size={2 * batch}")
     if setting.size.input_side is not None:
         given.append(f"input.size={setting.size.input_side}")
@@ -118,11 +76,14 @@ def config_of(setting: Setting, *overrides: str) -> Config:
 
 
 class Rehearsal:
-    """The preset's first stage at full size, on so many steps' worth of tiles."""
+    """A stage of the preset at full size, on so many steps' worth of tiles.
+
+    It is the stage that shrinks its input least, here not at all: ``quick`` has none at full size.
+    """
 
     def __init__(self, setting: Setting, steps: int) -> None:
         config, tiles = config_of(setting), setting.competition
-        self.stage = next(stage for stage in config.stage if stage.shrink == 1)
+        self.stage = min(config.stage, key=lambda stage: stage.shrink)  # the first of equals
         rows = np.arange(steps * config.training.batch_size) % len(tiles.ids)
         self.compute = choose_compute(
             setting.device, config.training.precision, config.training.channels_last
@@ -176,13 +137,12 @@ class Rehearsal:
 class Stream:
     """So many batches of tiles, and the preset's network to predict them with flip TTA."""
 
-    def __init__(self, setting: Setting, steps: int, *overrides: str) -> None:
-        config, tiles = config_of(setting, *overrides), setting.competition
+    def __init__(self, setting: Setting, steps: int) -> None:
+        config, tiles = config_of(setting), setting.competition
         self.config = config.inference
         self.compute = choose_compute(
             setting.device, config.training.precision, config.training.channels_last
         )
-        torch.manual_seed(0)  # two streams have the same network
         network = build(config.model, config.input.channel_count)
         self.network = self.compute.place(network).eval()
         self.tiles = tiles.images[np.arange(steps * self.config.batch_size) % len(tiles.ids)]
@@ -192,9 +152,6 @@ class Stream:
             self.framing.prepare(torch.from_numpy(batch).to(self.compute.device))
             for batch in np.split(self.tiles, steps)
         ]
-        # an untrained network's activations grow from layer to layer unless they are normalised
-        in_float32 = replace(self.compute, bf16=False).forward
-        reestimate_batch_norm(self.network, [self.inputs[0][:FEW_TILES]], in_float32)
 
     def predict(self) -> None:
         """The way of ``salt ensemble``; fills :attr:`out`."""

@@ -1,8 +1,4 @@
-"""What people use instead, each made to answer the question that ours answers.
-
-``*_scores`` give the mean score of tiles, masks bool and probabilities uint8 ``[N, H, W]``, at
-some levels, which a pixel must exceed; ``*_runs`` give the run-length strings of such masks.
-"""
+"""What people use instead, each made to answer the question that ours answers."""
 
 from __future__ import annotations
 
@@ -19,7 +15,16 @@ IOU_THRESHOLDS = np.arange(10, 20) / 20
 def histogram2d_scores(
     truth: NDArray[np.bool_], probabilities: NDArray[np.uint8], levels: Sequence[int]
 ) -> list[float]:
-    """The classic kernel: a histogram of two bins by two for each level and tile, IoU from it."""
+    """The classic kernel: a histogram of two bins by two for each level and tile, IoU from it.
+
+    Args:
+        truth: Masks ``[N, H, W]``.
+        probabilities: Likewise, 0 to 255.
+        levels: What a pixel must exceed to be salt.
+
+    Returns:
+        The tiles' mean score at each level.
+    """
     tiles = list(zip(truth, probabilities, strict=True))
     return [
         float(np.mean([_histogram2d_score(mask, values > level) for mask, values in tiles]))
@@ -52,22 +57,11 @@ def _histogram2d_score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
     return float(np.mean(precisions))
 
 
-def numpy_scores(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.uint8], levels: Sequence[int]
-) -> list[float]:
-    """The same, all tiles of a level at once."""
-    scores = []
-    for level in levels:
-        predicted = probabilities > level  # [N, H, W]
-        intersection = np.count_nonzero(truth & predicted, axis=(1, 2))
-        union = np.count_nonzero(truth | predicted, axis=(1, 2))
-        iou = np.where(union == 0, 1, intersection / np.maximum(union, 1))  # [N]
-        scores.append(float(np.mean(iou[:, np.newaxis] > IOU_THRESHOLDS)))
-    return scores
-
-
 def rlemasklib_runs(masks: NDArray[np.bool_]) -> list[str]:
-    """Lengths of background and salt in turn, background first, made Kaggle's strings."""
+    """Kaggle's strings of masks ``[N, H, W]``.
+
+    Made of the lengths of background and salt in turn, background first.
+    """
     texts = []
     for encoded in rlemasklib.encode(masks, compressed=False, batch_first=True):
         counts, words, pixel = encoded["ucounts"].tolist(), [], 1

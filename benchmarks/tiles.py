@@ -1,11 +1,10 @@
-"""From Kaggle's files to arrays and folds."""
+"""From Kaggle's files to arrays."""
 
 from __future__ import annotations
 
 import shutil
 
 from benchmarks.harness import Measurement, Setting, item, median_time
-from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.tiles import Competition
 
 
@@ -28,10 +27,3 @@ def open_again(setting: Setting) -> Measurement:
     """Opening the same 22,000 tiles again, from the cache."""
     folder = setting.competition_folder
     return median_time(lambda: Competition.open(folder), setting.size)
-
-
-@item("folds", "s")
-def folds(setting: Setting) -> Measurement:
-    """Five folds of 3,600 tiles, stratified by salt coverage."""
-    tiles = setting.competition
-    return median_time(lambda: make_folds(tiles.ids, tiles.masks), setting.size)

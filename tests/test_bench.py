@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,8 +66,8 @@ def _item(name: str) -> Item:
 
 def test_items_are_these() -> None:
     assert [item.name for item in ITEMS] == [
-        "open-first", "open-again", "folds", "search", "search-kernel", "search-numpy", "rle",
-        "submission", "lovasz", "train", "flip-tta", "bf16", "inference", "help", "ensemble-memory",
+        "open-first", "open-again", "search", "search-kernel", "rle", "submission", "lovasz",
+        "train", "flip-tta", "ensemble-memory",
     ]  # fmt: skip
 
 
@@ -83,25 +83,18 @@ def test_item_runs_and_says_what_it_measures(item: Item, setting: Setting) -> No
     assert "``" not in item.what
 
 
-@pytest.mark.parametrize(
-    ("name", "peer"),
-    [
-        ("search-kernel", "histogram2d_scores"),
-        ("search-numpy", "numpy_scores"),
-    ],
-)
-def test_peer_that_scores_one_tile_a_tenth_higher_at_one_level_is_refused(
-    name: str, peer: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+def test_kernel_that_scores_one_tile_a_tenth_higher_at_one_level_is_refused(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = getattr(peers, peer)
+    right = peers.histogram2d_scores
 
     def wrong(truth: np.ndarray, probabilities: np.ndarray, levels: Sequence[int]) -> list[float]:
         first, *rest = right(truth, probabilities, levels)
         return [first + 0.1 / len(truth), *rest]
 
-    monkeypatch.setattr(peers, peer, wrong)
-    with pytest.raises(PeerError, match="scores: ours and those of wrong differ"):
-        _item(name).measure(setting)
+    monkeypatch.setattr(peers, "histogram2d_scores", wrong)
+    with pytest.raises(PeerError, match="scores: ours and those of the kernel differ"):
+        _item("search-kernel").measure(setting)
 
 
 def test_peer_that_encodes_row_by_row_is_refused(
@@ -129,38 +122,19 @@ def test_lovasz_peer_with_another_loss_or_gradient_is_refused(
         _item("lovasz").measure(setting)
 
 
-def test_bf16_that_predicts_something_else_is_not_timed(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(networks, "TOLERANCE", -1)
-    with pytest.raises(PeerError, match="probabilities: ours and those of float32"):
-        _item("bf16").measure(setting)
-
-
 def test_disagreement_costs_no_other_figure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "rlemasklib_runs", lambda masks: [""] * len(masks))
-    assert main(["--only", "rle,folds"], size=TINY) == 1
+    assert main(["--only", "rle,open-again"], size=TINY) == 1
     printed = capsys.readouterr().out
-    assert "\n| folds |" in printed
+    assert "\n| open-again |" in printed
     assert "| rle" not in printed
     assert "\n- rle is left out: strings: ours and those of rlemasklib differ\n" in printed
 
 
-def test_item_that_lacks_something_is_left_out(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kaggle_salt.learning.device._has_native_bf16", lambda device: False)
-    assert main(["--only", "bf16,folds"], size=TINY) == 0
-    printed = capsys.readouterr().out
-    assert "\n| folds |" in printed
-    why = "the cpu here does not compute in bf16; another machine, or another --device"
-    assert f"\n- bf16 is left out: {why}\n" in printed
-
-
-@pytest.mark.parametrize("peer", [peers.histogram2d_scores, peers.numpy_scores])
-def test_peers_score_as_the_competition_does(peer: Callable[..., list[float]]) -> None:
+def test_kernel_scores_as_the_competition_does() -> None:
+    kernel = peers.histogram2d_scores
     none, full = np.zeros((4, 5), np.bool_), np.ones((4, 5), np.bool_)
     eleven, thirteen = (np.arange(20).reshape(4, 5) < count for count in (11, 13))
     truth = np.stack([none, none, none, full, full, full, full, thirteen])
@@ -169,10 +143,10 @@ def test_peers_score_as_the_competition_does(peer: Callable[..., list[float]]) -
     expected = [1, 0, 0, 0, 1, 0.1, 0.3, 0.3]
     for row, tile_score in enumerate(expected):
         pair = truth[[row]], np.where(predicted[[row]], 200, 100).astype(np.uint8)
-        assert peer(*pair, [150]) == pytest.approx([tile_score], abs=1e-12)
+        assert kernel(*pair, [150]) == pytest.approx([tile_score], abs=1e-12)
     values = np.where(predicted, 200, 100).astype(np.uint8)
     everywhere = score(truth, np.ones_like(truth))
-    assert peer(truth, values, [99, 100, 199, 200]) == pytest.approx(
+    assert kernel(truth, values, [99, 100, 199, 200]) == pytest.approx(
         [everywhere, np.mean(expected), np.mean(expected), 3 / 8], abs=1e-12
     )
 
@@ -314,11 +288,11 @@ def test_command_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "bench.json"
-    assert main(["--only", "folds,rle", "--batch", "3", "--json", str(path)], size=TINY) == 0
+    assert main(["--only", "open-again,rle", "--batch", "3", "--json", str(path)], size=TINY) == 0
     printed = capsys.readouterr()
     report = json.loads(path.read_text())
     alone, beside = report["items"]
-    assert (alone["item"], alone["peer"], alone["ratio"]) == ("folds", None, None)
+    assert (alone["item"], alone["peer"], alone["ratio"]) == ("open-again", None, None)
     assert (beside["item"], beside["peer_name"]) == ("rle", "rlemasklib")
     assert (beside["aim"], beside["met"]) == (1, None)
     assert beside["ratio"] == pytest.approx(beside["peer"] / beside["ours"])  # of one pair
@@ -328,9 +302,9 @@ def test_command_prints_a_table_and_writes_json(
     assert f"{os.cpu_count()} cores, cpu, 1 threads" in printed.out
     assert "synthetic tiles; not the full size" in printed.out
     assert printed.out.count("\n| ") == 3
-    assert "\n- folds: Five folds of 3,600 tiles, stratified by salt coverage\n" in printed.out
+    assert "\n- open-again: Opening the same 22,000 tiles again, from the cache\n" in printed.out
     assert "left out" not in printed.out
-    assert printed.err == "1/2 folds\n2/2 rle\n"
+    assert printed.err == "1/2 open-again\n2/2 rle\n"
 
 
 def test_aims_are_judged_at_full_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -372,10 +346,7 @@ def test_device_that_is_not_there_is_refused(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(
-    "name",
-    ["lovasz", "train", "flip-tta", "bf16"],
-)
+@pytest.mark.parametrize("name", ["lovasz", "train", "flip-tta"])
 def test_item_runs_on_a_gpu(name: str, on_gpu: Setting) -> None:
     torch.cuda.reset_peak_memory_stats()
     measured = _item(name).measure(on_gpu)

@@ -91,7 +91,7 @@ def test_command_measures_every_item_at_every_size(
     assert (tmp_path / "growth.png").stat().st_size > 0
     printed = capsys.readouterr()
     assert "\n".join(table_lines(report)) in printed.out
-    assert "4x: inference" in printed.err
+    assert "4x: submission" in printed.err
 
 
 def test_material_repeats_what_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_table(report: dict[str, Any]) -> None:
     assert len({len(header), len(rule), len(first), len(last)}) == 1
     cells = [cell.strip() for cell in first.split("|")[1:-1]]
     assert cells == ["open-first", "0.001", "0.004", "0.016", "1.00", "90", "95", "100", "105"]
-    assert last.startswith("| inference  | 100 ")
+    assert last.startswith("| submission | 1 ")
 
 
 def test_picture_has_a_line_of_its_colour_for_every_item(

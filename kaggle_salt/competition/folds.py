@@ -184,7 +184,7 @@ def _refuse_other_likeness(by: str) -> None:
         raise ConfigError(
             f"folds cannot be made alike in '{by}'",
             expected=" or ".join(get_args(By)),
-            next_step=salt_command("make-folds", "--by", "type"),
+            next_step="--by coverage or --by type",
         )
 
 

@@ -201,11 +201,11 @@ def test_ensemble_prints_the_scores_and_the_decision(trained: Path) -> None:
     ]  # fmt: skip
     assert lines[8].split() == "mask tiles at the decision 95 % interval".split()
     types = read_json(Path("runs/ensemble/tiny+other/ensemble.json"))["types"]
-    told = [line.split()[:3] for line in lines[9:-3]]
+    told = [line.split()[:3] for line in lines[9:-4]]
     assert told == [[one["type"], str(one["tiles"]), f"{one['score']:.4f}"] for one in types]
-    assert lines[-3].startswith("decision: threshold 0.")
-    assert lines[-2].startswith("score to quote: 0.")
-    assert lines[-1] == (
+    assert lines[-4].startswith("decision: threshold 0.")
+    assert lines[-3].startswith("score to quote: 0.")
+    assert lines[-2] == (
         f"8 test tiles predicted; curve: {Path('runs/ensemble/tiny+other')}/threshold-curve.png"
     )
     for warning in ("run tiny lacks fold 2", "run other lacks fold 0"):
@@ -233,10 +233,10 @@ def test_ensemble_prints_why_even_the_quoted_score_is_too_high(trained: Path) ->
     config = tiny_config(trained, "stage.bce.keep=best")
     write_text(trained / "runs/tiny/config.toml", dump_config(config))
     lines = salt("ensemble", "tiny", "--device", "cpu").stdout.splitlines()
-    assert lines[-3].startswith("score to quote: 0.")
-    assert lines[-2].startswith("but run tiny was steered by the tiles it is scored on (stage bce")
+    assert lines[-4].startswith("score to quote: 0.")
+    assert lines[-3].startswith("but run tiny was steered by the tiles it is scored on (stage bce")
     document = json.loads(salt("ensemble", "tiny", "--json").stdout)
-    assert lines[-2] == f"but {document['caveats'][0]}"
+    assert lines[-3] == f"but {document['caveats'][0]}"
 
 
 def test_post_processing_is_chosen_by_name_or_by_the_tiles(trained: Path) -> None:
