@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kaggle_salt.cli.app import command
-from kaggle_salt.cli.options import DATA, RUNS, SUBMISSIONS, Data, Json, Runs, workspace_of
+from kaggle_salt.cli.options import (
+    DATA,
+    RUNS,
+    SUBMISSIONS,
+    Data,
+    Json,
+    Runs,
+    parse_weights,
+    workspace_of,
+)
 from kaggle_salt.cli.output import emit, print_table
 from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import ConfigError, salt_command
@@ -76,14 +85,8 @@ def _print_blend(report: SubmissionReport) -> None:
 def _parse_weights(text: str | None) -> list[float] | None:
     if text is None:
         return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(
-            f"--weights {text}",
-            expected="one number for each submission, as in 2,1,1",
-            next_step="--weights 2,1,1, or leave --weights out",
-        ) from None
+    expected = "one number for each submission, as in 2,1,1"
+    return parse_weights(text, expected, "--weights 2,1,1, or leave --weights out")
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kaggle_salt.errors import ConfigError
+
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.workspace import Workspace
 
@@ -92,3 +94,15 @@ def overrides_of(
     if pseudo is not None:
         overrides.append(f"pseudo.file={json.dumps(str(pseudo), ensure_ascii=False)}")
     return tuple(overrides)
+
+
+def parse_weights(text: str, expected: str, next_step: str) -> list[float]:
+    """Numbers from ``2,1,1``.
+
+    Raises:
+        ConfigError: Something else, with what was expected and what to do.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights {text}", expected=expected, next_step=next_step) from None

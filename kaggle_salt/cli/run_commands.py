@@ -27,6 +27,7 @@ from kaggle_salt.cli.options import (
     Settings,
     ensemble_names,
     overrides_of,
+    parse_weights,
     run_names,
     workspace_of,
 )
@@ -198,14 +199,8 @@ def _parse_weights(text: str) -> Weights:
         return None
     if text == "search":
         return "search"
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(
-            f"--weights {text}",
-            expected="equal, search, or one number a run, as in 2,1",
-            next_step="--weights 2,1 or --weights equal",
-        ) from None
+    expected = "equal, search, or one number a run, as in 2,1"
+    return parse_weights(text, expected, "--weights 2,1 or --weights equal")
 
 
 def _parse_post(names: list[str] | None) -> list[str] | None:
