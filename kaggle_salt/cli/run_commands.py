@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kaggle_salt.cli.app import command
-from kaggle_salt.cli.mosaic_commands import print_gains
 from kaggle_salt.cli.options import (
     DATA,
     FOLDS,
@@ -166,6 +165,8 @@ def _print_ensemble(report: EnsembleReport) -> None:
     if report.search:
         _print_search(report.search)
     if report.mosaic:
+        from kaggle_salt.cli.mosaic_commands import print_gains
+
         print_gains(report.mosaic)
     chosen = "weights and decision" if report.search else "the decision"
     typer.echo(

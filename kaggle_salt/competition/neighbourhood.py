@@ -6,7 +6,9 @@ mask were not known.
 
 Source: post-processing of the 14th place of the competition (lRomul/argus-tgs-salt,
 ``mosaic/postprocess.py``), which copies vertical masks down and up a column, and empties what
-lies under a mask that fills the lower edge.
+lies under a mask that fills the lower edge. What is vertical is that of
+:mod:`kaggle_salt.competition.mask_types`; upwards all rows must be alike, for above a half wall
+is where it ends.
 """
 
 from __future__ import annotations
@@ -46,13 +48,19 @@ class Neighbourhood:
     row_of: Mapping[str, int]
     masks: NDArray[np.bool_]
 
+    @property
+    def walls(self) -> NDArray[np.bool_]:
+        """The lowest row of each mask drawn all the way up, bool ``[M, H, W]``; a view."""
+        return np.broadcast_to(self.masks[:, -1:], self.masks.shape)
+
     def wall_above(self, tile: str) -> int | None:
-        """Row of the nearest known mask above, if it is a vertical wall and not too far up."""
-        return self._nearest_wall(tile, range(-1, -WALL_DOWN - 1, -1))
+        """Which is the nearest known mask above, if it ends as a wall and is not too far up."""
+        lower_half = slice(self.masks.shape[1] // 2, None)
+        return self._nearest_wall(tile, range(-1, -WALL_DOWN - 1, -1), lower_half)
 
     def wall_below(self, tile: str) -> int | None:
-        """Row of the nearest known mask below, if it is a vertical wall and not too far down."""
-        return self._nearest_wall(tile, range(1, WALL_UP + 1))
+        """Which is the nearest known mask below, if all of it is a wall and not too far down."""
+        return self._nearest_wall(tile, range(1, WALL_UP + 1), slice(None))
 
     def is_under_salt(self, tile: str) -> bool:
         """Whether the lowest row of a known mask is all salt, anywhere above in the column."""
@@ -61,10 +69,10 @@ class Neighbourhood:
             for step, known in self._known_from(tile).items()
         )
 
-    def _nearest_wall(self, tile: str, steps: Iterable[int]) -> int | None:
+    def _nearest_wall(self, tile: str, steps: Iterable[int], rows: slice) -> int | None:
         known = self._known_from(tile)
         nearest = next((known[step] for step in steps if step in known), None)
-        return nearest if nearest is not None and is_wall(self.masks[nearest]) else None
+        return nearest if nearest is not None and is_wall(self.masks[nearest, rows]) else None
 
     def _known_from(self, tile: str) -> dict[int, int]:
         """How many tiles down from a tile masks are known in its column, and their rows."""

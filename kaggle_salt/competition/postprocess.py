@@ -117,13 +117,13 @@ def emptying(name: str, what: str, empties: Callable[[TileContext], NDArray[np.b
     return settling(name, what, settles)
 
 
-def copying(name: str, what: str, source: Callable[[Neighbourhood, str], int | None]) -> Step:
-    """A step that copies the mask of a neighbour; ``source`` gives the neighbour's row."""
+def walling(name: str, what: str, source: Callable[[Neighbourhood, str], int | None]) -> Step:
+    """A step that copies a vertical wall; ``source`` says from which known mask."""
 
     def settles(tiles: TileContext) -> Settled:
         around = _neighbourhood(name, tiles)
         rows = [source(around, tile) for tile in tiles.ids]
-        return Settled(np.array([-1 if row is None else row for row in rows]), around.masks)
+        return Settled(np.array([-1 if row is None else row for row in rows]), around.walls)
 
     return replace(settling(name, what, settles), of_neighbours=True)
 
@@ -148,14 +148,14 @@ def _under_salt(tiles: TileContext) -> NDArray[np.bool_]:
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
-        copying(
+        walling(
             "wall-up",
-            "above a mask that is a vertical wall lies the same mask",
+            "above a mask that is a vertical wall lies the same one",
             Neighbourhood.wall_below,
         ),
-        copying(
+        walling(
             "wall-down",
-            "up to three tiles below a mask that is a vertical wall lies the same mask",
+            "a mask that ends as a vertical wall goes on so for three tiles below",
             Neighbourhood.wall_above,
         ),
         replace(

@@ -102,9 +102,8 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
-        post: Post-processing steps of the rule, in order, names of
-            :data:`kaggle_salt.competition.postprocess.STEPS`; by default those that the training
-            tiles bear out.
+        post: Steps of the rule, in order, of :data:`kaggle_salt.competition.postprocess.STEPS`;
+            by default those that the training tiles bear out.
         mosaic: Table of mosaics, as ``salt mosaic`` writes it, for steps that look at neighbours.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
@@ -113,23 +112,21 @@ def ensemble(
     Raises:
         ConfigError: Unknown run, average or step, no trained fold, wrong weights, or a fold is
             missing and ``require_all`` is set.
-        DataError: The runs do not belong to this data, or the mosaics don't.
+        DataError: The runs, or the mosaics, do not belong to this data.
     """
     listener = listener or Listener()
     require_average(how)
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
-    opened = None if mosaic is None else Mosaic.open(Path(mosaic), competition)
+    opened = None if mosaic is None else Mosaic.open(mosaic, competition)
     given = None if weights == "search" else weights
     members = open_members(workspace, runs, given, competition, listener)
     missing = {m.run.name: () if m.foreign else missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
-    around = opened and opened.neighbourhood
-    truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener, around))
+    truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener, opened))
     judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
-    gains = judge_steps(opened, judged.blended, judged.decision.rule, competition, listener)
-    report = _report(folder, how, judged, missing, len(competition.test_ids), gains)
+    report = _report(folder, how, judged, missing, competition, opened, listener)
     _write(report, judged, competition, opened, device, listener)
     return report
 
@@ -139,8 +136,9 @@ def _report(
     how: str,
     judged: _Judged,
     missing: Mapping[str, tuple[int, ...]],
-    test_tiles: int,
-    mosaic: tuple[Gain, ...],
+    competition: Competition,
+    mosaic: Mosaic | None,
+    listener: Listener,
 ) -> EnsembleReport:
     return EnsembleReport(
         name=folder.name,
@@ -154,8 +152,8 @@ def _report(
         caveats=caveats(judged.members),
         search=judged.search,
         missing=missing,
-        test_tiles=test_tiles,
-        mosaic=mosaic,
+        test_tiles=len(competition.test_ids),
+        mosaic=judge_steps(mosaic, judged.blended, judged.decision.rule, competition, listener),
     )
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.folds import TYPE
 from kaggle_salt.competition.mask_types import TYPES
-from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, TileContext
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
+from kaggle_salt.pipeline.mosaic_rules import Mosaic
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.predictions import Predictions
 
@@ -96,7 +96,7 @@ def choose_postprocessing(
     given: Sequence[str] | None,
     competition: Competition,
     listener: Listener,
-    neighbourhood: Neighbourhood | None = None,
+    mosaic: Mosaic | None = None,
 ) -> Postprocessing:
     """The steps after threshold and area: those given, or those the training tiles bear out.
 
@@ -108,18 +108,19 @@ def choose_postprocessing(
         given: Names of steps, in order; None leaves the choice to the training tiles.
         competition: The training tiles.
         listener: Told what the tiles say.
-        neighbourhood: What is known beside each tile, if there is a table of mosaics.
+        mosaic: A table of mosaics, for steps that look at neighbours.
 
     Raises:
         ConfigError: There is no such step, one comes twice, or one needs mosaics.
     """
-    tiles = TileContext(competition.ids, competition.images, neighbourhood)
+    around = mosaic and mosaic.neighbourhood
+    tiles = TileContext(competition.ids, competition.images, around)
     if given is not None:
         return Postprocessing.of(given, tiles, competition.masks)
     candidates = [
         name
         for name, step in STEPS.items()
-        if step.settles is not None and (neighbourhood is not None or not step.of_neighbours)
+        if step.settles is not None and (mosaic is not None or not step.of_neighbours)
     ]
     borne_out = []
     for name, tenths in Postprocessing.of(candidates, tiles, competition.masks).settled.items():

@@ -18,7 +18,8 @@ from tests.makers import write_table
 
 WALL = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 0]], dtype=bool)
 FLOOR = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 1]], dtype=bool)
-OTHER = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=bool)
+OTHER = np.array([[0, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=bool)
+HALF = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=bool)
 NONE = np.zeros((3, 3), dtype=bool)
 
 
@@ -57,6 +58,12 @@ def test_the_nearest_known_mask_decides() -> None:
     assert found.wall_above("a") == 1
 
 
+def test_a_mask_that_ends_as_a_wall_goes_on_downwards_only() -> None:
+    found = around(column("a", "h", "b"), h=HALF)
+    assert (found.wall_below("a"), found.wall_above("b")) == (None, 0)
+    assert found.walls[0].tolist() == [[False, True, False]] * 3
+
+
 def test_below_a_full_lowest_row_all_the_way_down() -> None:
     found = around(column("a", "f", "b", ".", "w", "c"), f=FLOOR, w=WALL)
     assert [found.is_under_salt(tile) for tile in "afbwc"] == [False, False, True, True, True]
@@ -75,10 +82,10 @@ def test_the_steps_say_what_a_look_at_every_pair_says_and_never_look_at_a_tile_i
     seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
-    kinds = np.stack([WALL, ~WALL, FLOOR, OTHER, NONE])
+    kinds = np.stack([WALL, ~WALL, FLOOR, OTHER, HALF, NONE])
     ids = [f"t{number}" for number in range(12)]
     places = rng.permutation(16)[:12]  # two columns of eight
-    masks = kinds[rng.integers(0, 5, 12)]
+    masks = kinds[rng.integers(0, 6, 12)]
     known = set(np.flatnonzero(rng.random(12) < 0.6).tolist())
     table = pd.DataFrame([(tile, 0, place % 8, place // 8)
                           for tile, place in zip(ids, places.tolist(), strict=True)],
@@ -92,8 +99,8 @@ def test_the_steps_say_what_a_look_at_every_pair_says_and_never_look_at_a_tile_i
         if 1 in steps and is_wall(masks[steps[1]]):
             expected["wall-up"][tile] = masks[steps[1]]
         up = [step for step in (-1, -2, -3) if step in steps][:1]
-        if up and is_wall(masks[steps[up[0]]]):
-            expected["wall-down"][tile] = masks[steps[up[0]]]
+        if up and is_wall(masks[steps[up[0]]][1:]):
+            expected["wall-down"][tile] = masks[steps[up[0]]][-1]
         if any(step < 0 and masks[other][-1].all() for step, other in steps.items()):
             expected["under-salt-empty"][tile] = False
     row_of = {ids[row]: row for row in known}
@@ -102,7 +109,7 @@ def test_the_steps_say_what_a_look_at_every_pair_says_and_never_look_at_a_tile_i
         assert np.array_equal(STEPS[name].apply(given_masks.copy(), context), right)
         for tile in known:  # its own mask may be anything
             others = masks.copy()
-            others[tile] = kinds[rng.integers(5)]
+            others[tile] = kinds[rng.integers(6)]
             changed = TileContext(ids, images, Neighbourhood(table, row_of, others))
             told = STEPS[name].apply(given_masks.copy(), changed)[tile]
             assert np.array_equal(told, right[tile])
