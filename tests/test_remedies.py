@@ -272,13 +272,13 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*MOSAIC, *CPU), damage("m.csv"), **OTHER_MOSAIC),  # type: ignore[arg-type]
     ],
     "neighbourhood:read_mosaics#2": [
-        Situation((*MOSAIC, *CPU), mosaics("a,0,x,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
-    ],
-    "neighbourhood:read_mosaics#3": [
         Situation((*MOSAIC, *CPU), mosaics("a,0,0,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
     ],
-    "neighbourhood:read_mosaics#4": [
+    "neighbourhood:read_mosaics#3": [
         Situation((*MOSAIC, *CPU), mosaics("{},0,0,0", "{},0,0,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
+    ],
+    "neighbourhood:read_mosaics#4": [
+        Situation((*MOSAIC, *CPU), mosaics("a,0,x,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
     ],
     "blending:common_ids": [
         Situation(("ensemble", "tiny", "other", *CPU), remove("runs/other/fold1"),

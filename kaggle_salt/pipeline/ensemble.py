@@ -170,12 +170,12 @@ def _write(
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)
     pictures = report.folder / "predictions.png"
-    around = mosaic and mosaic.neighbourhood
+    around = mosaic.neighbourhood if mosaic else None
     draw_examples(judged.examples, competition, report.decision.rule, pictures, around)
     stem = report.folder / "test"
     blend_test(judged.members, competition, stem, report.how, device, listener)
     made = _manifest(report, judged.members, competition)
-    write_json(manifest, {**made, "mosaic": mosaic and mosaic.as_json(report.mosaic)})
+    write_json(manifest, {**made, "mosaic": mosaic.as_json(report.mosaic) if mosaic else None})
 
 
 @dataclass(frozen=True, eq=False)

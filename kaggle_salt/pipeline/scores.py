@@ -113,7 +113,7 @@ def choose_postprocessing(
     Raises:
         ConfigError: There is no such step, one comes twice, or one needs mosaics.
     """
-    around = mosaic and mosaic.neighbourhood
+    around = mosaic.neighbourhood if mosaic else None
     tiles = TileContext(competition.ids, competition.images, around)
     if given is not None:
         return Postprocessing.of(given, tiles, competition.masks)
