@@ -177,13 +177,12 @@ def ensemble(
     how: str = "mean",
     steps: int = 30,
     post: Sequence[str] | None = None,
+    mosaic: AnyPath | None = None,
     require_all: bool = False,
     device: str = "auto",
     verbose: bool = True,
 ) -> EnsembleReport:
-    """Average folds and runs, choose the threshold out of fold, predict the test tiles.
-
-    It is ``salt ensemble``.
+    """Average folds and runs, choose a rule, predict the test tiles; ``salt ensemble``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
@@ -193,19 +192,21 @@ def ensemble(
         how: ``mean``, ``logits`` or ``vote``: what is averaged.
         steps: Runs that a search of the weights takes at most, counted with repetition.
         post: Steps after threshold and area; by default those that the training tiles bear out.
+        mosaic: Table of ``salt mosaic``, so that neighbours' masks decide where they can.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
         verbose: Print how the work goes; without it only warnings.
 
     Raises:
         ConfigError: Unknown run or average, no trained fold, or wrong weights.
-        DataError: The runs do not belong to this data.
+        DataError: The runs, or the mosaics, do not belong to this data.
     """
     from kaggle_salt.pipeline import ensemble as pipeline
 
     return pipeline.ensemble(
         workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
-        post=post, require_all=require_all, device=device, listener=_listener(verbose),
+        post=post, mosaic=optional_path(mosaic), require_all=require_all, device=device,
+        listener=_listener(verbose),
     )  # fmt: skip
 
 
@@ -268,8 +269,7 @@ def pseudo_label(
         high: Pixels above this probability are sure.
         confidence: Share of a tile's pixels that must be sure.
         limit: Tiles to take at most for a fold.
-        balance: Over coverage: ``training`` as the training tiles, or ``1st-place``, the splits
-            and numbers of that solution.
+        balance: ``training``: as the training tiles' coverage; ``1st-place``: that one's splits.
         teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
         out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
         overwrite: Replace a file made of something else.

@@ -168,6 +168,17 @@ def imported() -> None:
          "--test", "TEST.npy", "--test-ids", "TEST.csv")  # fmt: skip
 
 
+def mosaics(*lines: str) -> Callable[[], None]:
+    """The table of mosaics ``m.csv``; training tiles stand for the braces."""
+
+    def write() -> None:
+        ids = iter(Competition.open("data").ids)
+        rows = [line.format(next(ids)) for line in lines]
+        Path("m.csv").write_text("\n".join(("id,mosaic,row,column", *rows)), encoding="utf-8")
+
+    return write
+
+
 def submission() -> None:
     salt("ensemble", "tiny", *CPU)
     salt("submit", "--name", "mine")
@@ -200,6 +211,8 @@ LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
 ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
 TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.csv")}
 HALF = ("train", "--run", "tiny", *CPU)
+MOSAIC = ("ensemble", "tiny", "--mosaic", "m.csv")
+OTHER_MOSAIC = {"changes": ("m-2.*", *TEST_FILES), "added": ("--mosaic", "m-2.csv")}
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
@@ -249,6 +262,23 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("ensemble", "tiny", *CPU),
                   lambda: put(Path("folds/folds.csv"), b"id,coverage,stratum,fold\na,0,0,0\n"),
                   **TABLE),  # type: ignore[arg-type]
+    ],
+    "postprocess:_neighbourhood": [
+        Situation(("ensemble", "tiny", "--post", "wall-up", *CPU),
+                  changes=("mosaics.*", *TEST_FILES), added=("--mosaic", "mosaics.csv")),
+    ],
+    "neighbourhood:read_mosaics": [
+        Situation((*MOSAIC, *CPU), changes=("m.*", *TEST_FILES)),
+        Situation((*MOSAIC, *CPU), damage("m.csv"), **OTHER_MOSAIC),  # type: ignore[arg-type]
+    ],
+    "neighbourhood:read_mosaics#2": [
+        Situation((*MOSAIC, *CPU), mosaics("a,0,0,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
+    ],
+    "neighbourhood:read_mosaics#3": [
+        Situation((*MOSAIC, *CPU), mosaics("{},0,0,0", "{},0,0,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
+    ],
+    "neighbourhood:read_mosaics#4": [
+        Situation((*MOSAIC, *CPU), mosaics("a,0,x,0"), **OTHER_MOSAIC),  # type: ignore[arg-type]
     ],
     "blending:common_ids": [
         Situation(("ensemble", "tiny", "other", *CPU), remove("runs/other/fold1"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +10,11 @@ import typer
 
 from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import DATA, Data, Json, workspace_of
-from kaggle_salt.cli.output import emit
+from kaggle_salt.cli.output import emit, interval_text, print_table
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.mosaic import MosaicReport
+    from kaggle_salt.pipeline.mosaic_rules import Gain
 
 
 @command("mosaic")
@@ -25,12 +26,15 @@ def mosaic(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put tiles back beside those that they were cut from; the table, a picture and a check.
+    """Put tiles back beside those that they were cut from; the table, a picture and two checks.
 
-    Neighbours in two folds leak: `salt make-folds --group-by mosaics.csv` keeps them in one.
+    Neighbours in two folds leak: `salt make-folds --group-by mosaics.csv` keeps them in one. And
+    their masks tell of each other: `salt ensemble --mosaic mosaics.csv` lets them.
 
     Example: `salt mosaic && salt make-folds --group-by mosaics.csv --out folds/grouped.csv`
     """
+    from dataclasses import asdict
+
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.mosaic import make_mosaics
 
@@ -39,9 +43,14 @@ def mosaic(
     )
     if as_json:
         emit({"csv": report.csv, "picture": report.picture, "existed": report.existed,
-              **report.manifest})  # fmt: skip
+              **report.manifest, "rules": [asdict(row) for row in report.rules]})  # fmt: skip
         return
     typer.echo("\n".join(_lines(report)))
+    print_table(["neighbours' masks", "training tiles", "score", "test tiles"], [
+        [f"{row.step}: {row.what}", row.tiles, _score(row.score), row.test_tiles]
+        for row in report.rules
+    ], texts=["neighbours' masks"])  # fmt: skip
+    typer.echo("score: leave-one-out, each training tile told by the others' masks and no network")
 
 
 def _lines(report: MosaicReport) -> Iterator[str]:
@@ -74,3 +83,18 @@ def _agreement_lines(told: Mapping[str, Any]) -> Iterator[str]:
             f"along the {told['salt_joints']} between two tiles with salt, on "
             f"{told['salt_share']:.3f}; random ones {told['salt_random']:.3f}"
         )
+
+
+def print_gains(gains: Sequence[Gain]) -> None:
+    """What neighbours' masks add, each tile told by all training tiles but itself."""
+    columns = ["neighbours' masks", "tiles", "score without", "with", "gain over all tiles",
+               "95 % interval", "test tiles"]  # fmt: skip
+    print_table(columns, [
+        [row.step, row.tiles, _score(row.without), _score(row.score), f"{row.gain:+.4f}",
+         interval_text(row.interval), row.test_tiles]
+        for row in gains
+    ], least=["test tiles"])  # fmt: skip
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"

@@ -117,6 +117,10 @@ def ensemble(
         list[str] | None,
         typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
     ] = None,
+    mosaic: Annotated[
+        Path | None,
+        typer.Option(help="Table of salt mosaic: let neighbours' masks decide where they can."),
+    ] = None,
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")
     ] = False,
@@ -129,6 +133,8 @@ def ensemble(
     """Average folds and runs, choose the threshold out of fold, predict the test tiles.
 
     Example: `salt ensemble quick resnet34 --weights search`
+
+    With neighbours: `salt mosaic && salt ensemble quick --mosaic mosaics.csv`
     """
     from dataclasses import asdict
 
@@ -138,7 +144,7 @@ def ensemble(
     report = make_ensemble(
         workspace_of(data=data, runs=runs, folds=folds), runs_ or [], name=name,
         weights=_parse_weights(weights), how=how, steps=steps, post=_parse_post(post),
-        require_all=require_all, device=device, listener=ConsoleListener(),
+        mosaic=mosaic, require_all=require_all, device=device, listener=ConsoleListener(),
     )  # fmt: skip
     if as_json:
         emit(asdict(report))
@@ -158,6 +164,10 @@ def _print_ensemble(report: EnsembleReport) -> None:
     ])  # fmt: skip
     if report.search:
         _print_search(report.search)
+    if report.mosaic:
+        from kaggle_salt.cli.mosaic_commands import print_gains
+
+        print_gains(report.mosaic)
     chosen = "weights and decision" if report.search else "the decision"
     typer.echo(
         f"decision: {report.decision.rule}\n"

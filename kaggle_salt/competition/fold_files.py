@@ -104,9 +104,14 @@ def another_table(path: Path) -> str:
     """How to get a table that will do; one that is there, and may suit other data, stays."""
     if not path.exists():
         return salt_command("make-folds")
+    return second_table(path, "make-folds", "--folds")
+
+
+def second_table(path: Path, command: str, option: str) -> str:
+    """What to do about a table that will not do but is to stay: which command makes another."""
     second = path.with_name(f"{path.stem}-2{path.suffix}")
-    make = salt_command("make-folds", "--out", second)
-    return f"restore it, or make a second table: {make}, then --folds {shlex.quote(str(second))}"
+    make = salt_command(command, "--out", second)
+    return f"restore it, or make a second table: {make}, then {option} {shlex.quote(str(second))}"
 
 
 def _refuse_other_tiles(

@@ -67,7 +67,7 @@ class Library:
         parts: int ``[N]``, the fold of each tile, as :func:`cross_fit_parts` takes them.
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         post: The post-processing that will follow, on the same tiles; none by default. A climb
-            counts tiles that it empties as empty.
+            counts tiles that it settles as it settles them.
 
     Raises:
         ConfigError: There is no such average.
@@ -91,7 +91,7 @@ class Library:
         self._rows = [member.rows(ids) for member in self._members]
         self._truth, self._ids, self._how = truth, ids, how
         self._post = post or Postprocessing()
-        self._emptied = self._post.emptied_by(self._post.steps, len(truth))
+        self._settled = self._post.settled_by(self._post.steps, len(truth))
         self._part_tenths: dict[Counts, NDArray[np.int64]] = {}
 
     def histograms(self, counts: Counts) -> TileHistograms:
@@ -142,7 +142,8 @@ class Library:
             for of_tiles, member in zip(tenths, additions, strict=True):
                 values = to_levels(base + worths[member], sum(counts) + 1, self._how)
                 of_tiles[chunk] = count_tiles(self._truth[chunk], values.astype(np.uint8)).tenths
-        tenths[:, self._emptied] = self._tenths_of_emptied()
+        rows = np.flatnonzero(self._settled >= 0)
+        tenths[:, rows] = self._settled[rows, np.newaxis]
         for of_tiles, member in zip(tenths, additions, strict=True):
             of_parts = [
                 of_tiles[self.parts == part].sum(axis=0, dtype=np.int64)
@@ -150,11 +151,6 @@ class Library:
             ]
             blended = _in_lowest_terms(_add(counts, member))
             self._part_tenths[blended] = np.stack(of_parts)  # [parts, 256]
-
-    def _tenths_of_emptied(self) -> NDArray[np.int8]:
-        """Ten times the score of the tiles that are emptied, whatever the blend, ``[n, 1]``."""
-        salt = self._truth[self._emptied].any(axis=(1, 2))
-        return np.where(salt, 0, 10).astype(np.int8)[:, np.newaxis]
 
 
 def climb(

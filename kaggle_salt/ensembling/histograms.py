@@ -66,13 +66,16 @@ class TileHistograms:
             pixels = _Pixels(pixels.truth[rows], pixels.probabilities[rows])
         return TileHistograms(self.inside[rows], self.outside[rows], self.post.take(rows), pixels)
 
-    def emptied_by(self, steps: Sequence[str]) -> NDArray[np.bool_]:
-        """Tiles that some of the steps empty at every level, bool ``[N]``.
+    def settled_by(self, steps: Sequence[str]) -> NDArray[np.int8]:
+        """Ten times the scores that some of the steps settle at every level, int8 ``[N]``.
+
+        Returns:
+            -1 for the other tiles.
 
         Raises:
             DataError: A step is not among those that these tiles were asked about.
         """
-        return self.post.emptied_by(steps, len(self))
+        return self.post.settled_by(steps, len(self))
 
     def scores_by_applying(self, rule: Rule) -> NDArray[np.float64]:
         """Score of each tile under a rule with a step that has to be applied, float64 ``[N]``."""

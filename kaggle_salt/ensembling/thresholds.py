@@ -171,11 +171,11 @@ def curve(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> pd.DataFrame:
         256 rows by ascending level, columns ``threshold`` (0 to 1) and ``score`` (0 to 1).
     """
     total = np.zeros(LEVELS, dtype=np.int64)
-    emptied = histograms.emptied_by(rule.steps)[:, np.newaxis]
+    settled = histograms.settled_by(rule.steps)[:, np.newaxis]
     for chunk, part in histograms.parts():
-        blanked = emptied[chunk] | (part.predicted_area < rule.min_area)  # [n, 256]
         blank = _blank_tenths(part)[:, np.newaxis]
-        total += np.where(blanked, blank, part.tenths).sum(axis=0, dtype=np.int64)
+        tenths = np.where(part.predicted_area < rule.min_area, blank, part.tenths)  # [n, 256]
+        total += np.where(settled[chunk] < 0, tenths, settled[chunk]).sum(axis=0, dtype=np.int64)
     thresholds = np.arange(LEVELS) / (LEVELS - 1)
     return pd.DataFrame({"threshold": thresholds, "score": total / len(histograms) / 10})
 
@@ -194,8 +194,10 @@ def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[
     above = slice(rule.level + 1, None)
     intersection = histograms.inside[:, above].sum(axis=1)
     predicted_area = intersection + histograms.outside[:, above].sum(axis=1)
-    kept = (predicted_area >= rule.min_area) & ~histograms.emptied_by(rule.steps)
-    return scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
+    kept = predicted_area >= rule.min_area
+    scores = scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
+    settled = histograms.settled_by(rule.steps)
+    return np.where(settled < 0, scores, settled / 10)
 
 
 def bootstrap_interval(
@@ -241,8 +243,8 @@ def _best_min_areas(
     """For every level the best of all minimum areas, and the sum of tenths that it earns.
 
     What emptying the masks of each area would gain is added up over the areas: the sums are the
-    gains of every minimum area. A tile that a step empties has no area at any level, and earns
-    what an empty mask does.
+    gains of every minimum area. A tile that a step settles earns the same at every level, emptied
+    or not.
 
     Returns:
         The least of the minimum areas that are equally good, 0 where none helps, and the sum
@@ -256,8 +258,9 @@ def _best_min_areas(
     for chunk, part in histograms.parts():
         areas[:, chunk] = part.predicted_area.T
         tenths[:, chunk] = part.tenths.T
-    emptied = np.flatnonzero(histograms.emptied_by(histograms.post.steps))
-    areas[:, emptied], tenths[:, emptied] = 0, blank[emptied]
+    settled = histograms.settled_by(histograms.post.steps)
+    rows = np.flatnonzero(settled >= 0)
+    areas[:, rows], tenths[:, rows], blank[rows] = 0, settled[rows], settled[rows]
     for level in range(LEVELS):
         # whole numbers, and exact as floats
         gain_of_area = np.bincount(areas[level], weights=blank - tenths[level])

@@ -23,6 +23,7 @@ from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
+from kaggle_salt.pipeline.mosaic_rules import Gain, Mosaic, judge_steps
 from kaggle_salt.pipeline.prediction_pictures import Examples, draw_examples, pick_examples
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
@@ -59,6 +60,8 @@ class EnsembleReport:
         search: How the weights were found and what each run adds; without a search nothing.
         missing: Folds without a trained network, by run.
         test_tiles: Number of test tiles predicted.
+        mosaic: What each step that looks at neighbours adds, and all together; nothing without
+            a table of mosaics.
     """
 
     name: str
@@ -73,6 +76,7 @@ class EnsembleReport:
     search: WeightSearch | None
     missing: Mapping[str, tuple[int, ...]]
     test_tiles: int
+    mosaic: tuple[Gain, ...] = ()
 
 
 def ensemble(
@@ -84,6 +88,7 @@ def ensemble(
     how: str = "mean",
     steps: int = 30,
     post: Sequence[str] | None = None,
+    mosaic: Path | None = None,
     require_all: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
@@ -97,9 +102,9 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
-        post: Post-processing steps of the rule, in order, names of
-            :data:`kaggle_salt.competition.postprocess.STEPS`; by default those that the training
-            tiles bear out.
+        post: Steps of the rule, in order, of :data:`kaggle_salt.competition.postprocess.STEPS`;
+            by default those that the training tiles bear out.
+        mosaic: Table of mosaics, as ``salt mosaic`` writes it, for steps that look at neighbours.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
         listener: Told how the work goes.
@@ -107,21 +112,22 @@ def ensemble(
     Raises:
         ConfigError: Unknown run, average or step, no trained fold, wrong weights, or a fold is
             missing and ``require_all`` is set.
-        DataError: The runs do not belong to this data.
+        DataError: The runs, or the mosaics, do not belong to this data.
     """
     listener = listener or Listener()
     require_average(how)
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
+    opened = None if mosaic is None else Mosaic.open(mosaic, competition)
     given = None if weights == "search" else weights
     members = open_members(workspace, runs, given, competition, listener)
     missing = {m.run.name: () if m.foreign else missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
-    truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener))
+    truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener, opened))
     judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
-    report = _report(folder, how, judged, missing, len(competition.test_ids))
-    _write(report, judged, competition, device, listener)
+    report = _report(folder, how, judged, missing, competition, opened, listener)
+    _write(report, judged, competition, opened, device, listener)
     return report
 
 
@@ -130,7 +136,9 @@ def _report(
     how: str,
     judged: _Judged,
     missing: Mapping[str, tuple[int, ...]],
-    test_tiles: int,
+    competition: Competition,
+    mosaic: Mosaic | None,
+    listener: Listener,
 ) -> EnsembleReport:
     return EnsembleReport(
         name=folder.name,
@@ -144,7 +152,8 @@ def _report(
         caveats=caveats(judged.members),
         search=judged.search,
         missing=missing,
-        test_tiles=test_tiles,
+        test_tiles=len(competition.test_ids),
+        mosaic=judge_steps(mosaic, judged.blended, judged.decision.rule, competition, listener),
     )
 
 
@@ -152,6 +161,7 @@ def _write(
     report: EnsembleReport,
     judged: _Judged,
     competition: Competition,
+    mosaic: Mosaic | None,
     device: str,
     listener: Listener,
 ) -> None:
@@ -160,10 +170,12 @@ def _write(
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)
     pictures = report.folder / "predictions.png"
-    draw_examples(judged.examples, competition, report.decision.rule, pictures)
+    around = mosaic.neighbourhood if mosaic else None
+    draw_examples(judged.examples, competition, report.decision.rule, pictures, around)
     stem = report.folder / "test"
     blend_test(judged.members, competition, stem, report.how, device, listener)
-    write_json(manifest, _manifest(report, judged.members, competition))
+    made = _manifest(report, judged.members, competition)
+    write_json(manifest, {**made, "mosaic": mosaic.as_json(report.mosaic) if mosaic else None})
 
 
 @dataclass(frozen=True, eq=False)

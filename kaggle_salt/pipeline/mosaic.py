@@ -13,6 +13,7 @@ from kaggle_salt.competition.mosaic import assemble, mask_agreement, neighbours
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import vouched, vouched_for
+from kaggle_salt.pipeline.mosaic_rules import LeftOut, Mosaic, leave_one_out
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.mosaic_sheet import mosaic_sheet
 
@@ -31,12 +32,14 @@ class MosaicReport:
         picture: The largest mosaics with the known masks; None where there is no mosaic.
         manifest: Counts and the check of the masks, as the document beside the table says them.
         existed: It was there already, made of the same tiles.
+        rules: How well each step that looks at neighbours tells masks that are left out.
     """
 
     csv: Path
     picture: Path | None
     manifest: Mapping[str, Any]
     existed: bool
+    rules: tuple[LeftOut, ...]
 
 
 def make_mosaics(
@@ -73,7 +76,8 @@ def make_mosaics(
     wanted = {"format": FORMAT, "data_hash": competition.data_hash}
     found = vouched_for(document, out, wanted=wanted, check_hash=True)
     if found is not None and (picture.exists() or not found["mosaics"]):
-        return MosaicReport(out, picture if found["mosaics"] else None, found, existed=True)
+        rules = leave_one_out(competition, Mosaic.open(out, competition).neighbourhood)
+        return MosaicReport(out, picture if found["mosaics"] else None, found, True, rules)
     if found is None and not overwrite:
         _refuse_others(out, document, picture)
     ids = [*competition.ids, *competition.test_ids]
@@ -84,8 +88,8 @@ def make_mosaics(
         picture.unlink(missing_ok=True)  # it would be of the old table
         if len(table):
             _draw(table, competition, picture)
-    manifest = draft.document
-    return MosaicReport(out, picture if len(table) else None, manifest, existed=False)
+    rules = leave_one_out(competition, Mosaic.open(out, competition).neighbourhood)
+    return MosaicReport(out, picture if len(table) else None, draft.document, False, rules)
 
 
 def _refuse_others(*files: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kaggle_salt import predictions
 from kaggle_salt.competition.decision import PLAIN_RULE, Rule
 from kaggle_salt.competition.metric import image_scores
+from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import Config
 from kaggle_salt.ensembling.histograms import TileHistograms
@@ -103,7 +104,13 @@ def pick_examples(predicted: Predictions, counted: TileHistograms, rule: Rule) -
     return examples
 
 
-def draw_examples(examples: Examples, competition: Competition, rule: Rule, path: Path) -> None:
+def draw_examples(
+    examples: Examples,
+    competition: Competition,
+    rule: Rule,
+    path: Path,
+    neighbourhood: Neighbourhood | None = None,
+) -> None:
     """Draw the examples of an ensemble, a row for each sort.
 
     Args:
@@ -111,6 +118,7 @@ def draw_examples(examples: Examples, competition: Competition, rule: Rule, path
         competition: The training tiles.
         rule: What turns the predictions into masks.
         path: PNG to write.
+        neighbourhood: What is known beside the tiles, where the rule looks at it.
     """
     row_of = {tile: row for row, tile in enumerate(competition.ids)}
     groups = []
@@ -119,4 +127,4 @@ def draw_examples(examples: Examples, competition: Competition, rule: Rule, path
         images, truths = competition.images[rows], competition.masks[rows]
         title = f"{name} out of fold"
         groups.append(Tiles(predicted.ids, images, truths, predicted.probabilities, scores, title))
-    prediction_grid(groups, path, rule=rule)
+    prediction_grid(groups, path, rule=rule, neighbourhood=neighbourhood)

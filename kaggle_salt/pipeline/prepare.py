@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +57,7 @@ def make_fold_table(
         competition.ids, competition.masks, n_folds=n_folds, seed=seed, by=by,
         groups=groups, images=competition.images,
     )  # fmt: skip
-    _tell_of_tiles(competition, table, listener)
+    _tell_of_tiles(competition, table, groups or [], listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
     there = workspace.folds.exists()
     same = says_the_same(workspace.folds, table)
@@ -71,12 +73,20 @@ def make_fold_table(
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 
 
-def _tell_of_tiles(competition: Competition, table: pd.DataFrame, listener: Listener) -> None:
-    """Say how many are copies, and how many masks there are of each type."""
+def _tell_of_tiles(
+    competition: Competition, table: pd.DataFrame, groups: Sequence[str], listener: Listener
+) -> None:
+    """Say how many are copies, what the groups bind, and how many masks there are of each type."""
     if twins := identical_tiles(competition.images):
         listener.note(
             f"{sum(map(len, twins))} tiles are copies of one another ({len(twins)} pictures, blank "
             "ones aside); copies stay in one fold"
+        )
+    if bound := [size for size in Counter(groups).values() if size > 1]:
+        listener.note(
+            f"{sum(bound)} tiles are in {len(bound)} groups of two or more, each in one fold. What "
+            "they leak where they are split: train one preset on all folds of this table and of "
+            "one without groups, and compare the scores of all tiles"
         )
     counts = table[TYPE].value_counts()
     listener.note("masks: " + ", ".join(f"{counts[k]} {k}" for k in TYPES if k in counts))

@@ -16,8 +16,13 @@ from kaggle_salt.competition.postprocess import STEPS, Postprocessing, TileConte
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
+from kaggle_salt.pipeline.mosaic_rules import Mosaic
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.predictions import Predictions
+
+#: Mean score of the masks that a step knows from which on the step is taken unasked: what good
+#: networks reach.
+BORNE_OUT = 0.8
 
 
 @dataclass(frozen=True)
@@ -88,36 +93,49 @@ class Truth:
 
 
 def choose_postprocessing(
-    given: Sequence[str] | None, competition: Competition, listener: Listener
+    given: Sequence[str] | None,
+    competition: Competition,
+    listener: Listener,
+    mosaic: Mosaic | None = None,
 ) -> Postprocessing:
     """The steps after threshold and area: those given, or those the training tiles bear out.
 
-    A step is borne out where it empties some training tiles and all their masks are empty. One
-    that does more than empty masks is never chosen unasked.
+    A step is borne out where it knows the masks of some training tiles, and what it knows scores
+    :data:`BORNE_OUT` or more. One that depends on what was predicted is never chosen unasked,
+    nor one that looks at neighbours without a table of mosaics.
 
     Args:
         given: Names of steps, in order; None leaves the choice to the training tiles.
         competition: The training tiles.
         listener: Told what the tiles say.
+        mosaic: A table of mosaics, for steps that look at neighbours.
 
     Raises:
-        ConfigError: There is no such step, or one comes twice.
+        ConfigError: There is no such step, one comes twice, or one needs mosaics.
     """
-    tiles = TileContext(competition.ids, competition.images)
+    around = mosaic.neighbourhood if mosaic else None
+    tiles = TileContext(competition.ids, competition.images, around)
     if given is not None:
-        return Postprocessing.of(given, tiles)
-    candidates = [name for name, step in STEPS.items() if step.empties is not None]
+        return Postprocessing.of(given, tiles, competition.masks)
+    candidates = [
+        name
+        for name, step in STEPS.items()
+        if step.settles is not None and (mosaic is not None or not step.of_neighbours)
+    ]
     borne_out = []
-    for name, emptied in Postprocessing.of(candidates, tiles).emptied.items():
-        rows = np.flatnonzero(emptied)
-        salt = sum(bool(competition.masks[row].any()) for row in rows)
-        told = f"step {name} ({STEPS[name].what}):"
-        if salt:
-            listener.note(f"{told} left out, {salt} of {len(rows)} such training tiles have salt")
-        elif len(rows):
-            listener.note(f"{told} taken, all {len(rows)} such training tiles have empty masks")
+    for name, tenths in Postprocessing.of(candidates, tiles, competition.masks).settled.items():
+        known = tenths[tenths >= 0]
+        if not len(known):
+            continue
+        score = known.mean() / 10
+        verdict = "taken" if score >= BORNE_OUT else "left out"
+        listener.note(
+            f"step {name} ({STEPS[name].what}): {verdict}, it scores {score:.3f} on the "
+            f"{len(known)} such training tiles"
+        )
+        if score >= BORNE_OUT:
             borne_out.append(name)
-    return Postprocessing.of(borne_out, tiles)
+    return Postprocessing.of(borne_out, tiles, competition.masks)
 
 
 def score_table(

@@ -14,11 +14,11 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.decision import Rule, nearest_level
 from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
-from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
+from kaggle_salt.pipeline.mosaic_rules import tiles_to_submit, told_mosaic
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 
 #: Share of a submission's masks from which on they are nearly all empty, or nearly all full.
@@ -61,7 +61,8 @@ def submit(
 
     Raises:
         ConfigError: There is no ensemble, or another submission has the name.
-        DataError: The ids are not those of the sample submission.
+        DataError: The ids are not those of the sample submission, or the table of mosaics is not
+            the one that the ensemble was made with.
     """
     listener = listener or Listener()
     competition = workspace.open(listener)
@@ -97,13 +98,14 @@ def _chosen_rule(
 
 
 def _make_again(made: Mapping[str, Any]) -> str:
-    """The command that makes an ensemble again: of the same runs, weights and average."""
+    """The command that makes an ensemble again: of the same runs, weights, average and mosaics."""
     weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
     equal, how = len(set(weights)) == 1, made.get("how", "mean")
     return salt_command(
         "ensemble", *(member["run"] for member in made["members"]), "--name", made["name"],
         *([] if equal else ["--weights", ",".join(weights)]),
         *([] if how == "mean" else ["--how", how]),
+        *(["--mosaic", made["mosaic"]["file"]] if made.get("mosaic") else []),
     )  # fmt: skip
 
 
@@ -117,10 +119,11 @@ def _write(
     overwrite: bool,
 ) -> dict[str, Any]:
     _require_test_predictions(folder)
+    around = told_mosaic(made.get("mosaic"), competition, _make_again(made))
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
         csv, predictions.load(folder / "test"), competition.test_ids,
-        rule=rule, tiles=TileContext(competition.test_ids, competition.test_images),
+        rule=rule, tiles=tiles_to_submit(competition, around),
         manifest=manifest, overwrite=overwrite,
     )  # fmt: skip
 

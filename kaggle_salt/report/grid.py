@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import Rule
+from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import DataError
 from kaggle_salt.report.drawing import INK, LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, save_figure
@@ -152,6 +153,7 @@ def prediction_grid(
     rule: Rule,
     columns: int = 6,
     side_by_side: bool = False,
+    neighbourhood: Neighbourhood | None = None,
 ) -> None:
     """Draw each tile, its true mask, and its predicted probability with the mask's outline.
 
@@ -161,13 +163,15 @@ def prediction_grid(
         rule: What turns the probabilities into masks.
         columns: Tiles of a group side by side, 1 or more; the rest go below.
         side_by_side: Groups stand beside one another, else below.
+        neighbourhood: What is known beside the tiles, where the rule looks at it.
     """
     titled = any(tiles.title for tiles in groups)
     counts = [len(tiles) for tiles in groups]
     sheet = _Sheet(counts, columns, titled=titled, side_by_side=side_by_side)
     for number, tiles in enumerate(groups):
         sheet.add_title(number, tiles.title)
-        masks = rule.apply(tiles.probabilities, TileContext(tiles.ids, tiles.images))
+        context = TileContext(tiles.ids, tiles.images, neighbourhood)
+        masks = rule.apply(tiles.probabilities, context)
         for tile, mask in enumerate(masks):
             _draw_tile(
                 [sheet.add_picture(number, tile, row) for row in range(3)], tiles, tile, mask

@@ -217,7 +217,7 @@ def test_a_climb_counts_emptied_tiles_as_empty() -> None:
     ids, parts = tile_ids(12), np.arange(12) % 2
     blank = parts == 1
     images = np.where(blank[:, None, None], 5, np.arange(16).reshape(4, 4)).astype(np.uint8)
-    post = Postprocessing.of(["blank-empty"], TileContext(ids, images))
+    post = Postprocessing.of(["blank-empty"], TileContext(ids, images), truth)
     found = Library(members, truth, ids, parts, post=post)
     emptied = {
         name: Predictions(

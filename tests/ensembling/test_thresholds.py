@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores, score
+from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, Step, TileContext
 from kaggle_salt.ensembling import histograms, thresholds
 from kaggle_salt.ensembling.histograms import count_tiles
@@ -290,7 +292,7 @@ def test_a_step_is_judged_as_it_will_be_applied(seed: int, count: int, values: i
     tiles = truth, probabilities = noisy_tiles(count, seed, values=values)
     blank = np.random.default_rng(seed).random(count) < 0.4
     context = with_blank_tiles(tiles, blank)
-    counted = count_tiles(truth, probabilities, Postprocessing.of(BLANK, context))
+    counted = count_tiles(truth, probabilities, Postprocessing.of(BLANK, context, truth))
     decision = best_decision(counted)
     without = np.where(blank[:, None, None], np.uint8(0), probabilities)
     level, min_area, total = best_by_trying_everything(truth, without)
@@ -303,6 +305,33 @@ def test_a_step_is_judged_as_it_will_be_applied(seed: int, count: int, values: i
     assert tile_scores(counted, Rule(level)).tolist() == plain.tolist(), "no step, no change"
 
 
+@settings(max_examples=8)
+@given(seed=seeds)
+def test_steps_that_copy_masks_are_judged_as_they_will_be_applied(seed: int) -> None:
+    truth, values = noisy_tiles(8, seed, values=18)
+    truth[::2] = truth[::2, :1]  # many of them walls
+    ids = [f"tile{n}" for n in range(8)]
+    cells = [(tile, 0, row // 2, row % 2) for row, tile in enumerate(ids)]
+    table = pd.DataFrame(cells, columns=["id", "mosaic", "row", "column"])
+    around = Neighbourhood(table, {tile: row for row, tile in enumerate(ids)}, truth)
+    context = replace(with_blank_tiles((truth, values), np.arange(8) == 5), ids=ids,
+                      neighbourhood=around)  # fmt: skip
+    counted = count_tiles(truth, values, Postprocessing.of(list(STEPS), context, truth))
+    decision = best_decision(counted)
+
+    def applied(level: int, min_area: int) -> NDArray[np.float64]:
+        rule = Rule(level, min_area, tuple(STEPS))
+        return image_scores(truth, rule.apply(values, context))
+
+    best = max(applied(level, area).mean() for level in range(0, 256, 5) for area in range(11))
+    assert decision.score == pytest.approx(best)
+    assert (counted.settled_by(decision.rule.steps) >= 0).any()
+    scores = applied(decision.rule.level, decision.rule.min_area)
+    assert tile_scores(counted, decision.rule).tolist() == scores.tolist()
+    at_level = curve(counted, decision.rule)["score"][decision.rule.level]
+    assert at_level == pytest.approx(scores.mean())
+
+
 @law
 @given(seed=seeds)
 def test_a_step_is_cross_fitted_with_the_rest(seed: int) -> None:
@@ -310,13 +339,13 @@ def test_a_step_is_cross_fitted_with_the_rest(seed: int) -> None:
     context = with_blank_tiles(tiles, np.random.default_rng(seed).random(12) < 0.4)
     folds = np.arange(12) % 3
     result = cross_fitted_score(
-        count_tiles(truth, values, Postprocessing.of(BLANK, context)), folds
+        count_tiles(truth, values, Postprocessing.of(BLANK, context, truth)), folds
     )
     scores = np.empty(12)
     for fold in range(3):
         chosen, held_out = result.decisions[fold].rule, folds == fold
         seen = with_blank_tiles(tiles, np.ptp(context.images, axis=(1, 2)) == 0).take(~held_out)
-        post = Postprocessing.of(BLANK, seen)
+        post = Postprocessing.of(BLANK, seen, truth[~held_out])
         counted = count_tiles(truth[~held_out], values[~held_out], post)
         assert chosen == best_decision(counted).rule
         masks = chosen.apply(values[held_out], context.take(held_out))
@@ -333,7 +362,7 @@ def test_a_step_that_looks_at_masks_is_judged_by_applying_it(
     monkeypatch.setitem(STEPS, "fill", Step("fill", "a tile with much salt is full", fill))
     tiles = truth, values = noisy_tiles(20, seed=4)
     context = with_blank_tiles(tiles, np.arange(20) % 5 == 0)
-    counted = count_tiles(truth, values, Postprocessing.of([*BLANK, "fill"], context))
+    counted = count_tiles(truth, values, Postprocessing.of([*BLANK, "fill"], context, truth))
     decision = best_decision(counted)
     assert decision.rule.steps == (*BLANK, "fill")
     applied = image_scores(truth, decision.rule.apply(values, context))

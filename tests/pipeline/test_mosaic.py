@@ -83,7 +83,8 @@ def test_folds_keep_a_mosaic_together(tmp_path: Path, monkeypatch: pytest.Monkey
     placed = [("tile001", "0", "0", "0"), ("tile007", "0", "0", "1"), ("test001", "0", "1", "1"),
               ("tile004", "1", "0", "0"), ("tile005", "1", "0", "1")]  # fmt: skip
     write_table(Path("mosaics.csv"), "id,mosaic,row,column", placed)
-    salt("make-folds", "--n-folds", 3, "--group-by", "mosaics.csv")
+    told = salt("make-folds", "--n-folds", 3, "--group-by", "mosaics.csv").stderr
+    assert "4 tiles are in 2 groups of two or more, each in one fold. What they leak" in told
     table = pd.read_csv("folds/folds.csv").set_index("id")
     assert len(table) == 12
     assert table.loc[["tile001", "tile007"], "group"].tolist() == ["mosaic 0"] * 2

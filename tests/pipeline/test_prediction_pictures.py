@@ -81,7 +81,7 @@ def test_an_ensemble_shows_its_worst_middling_and_best_tiles(
     report = ensemble(WORKSPACE, ["tiny"], device="cpu", post=["blank-empty"])
     [(groups, path, options)] = drawn
     assert path == report.folder / "predictions.png"
-    assert options == {"rule": report.decision.rule}
+    assert options == {"rule": report.decision.rule, "neighbourhood": None}
     assert [group.title.split()[0] for group in groups] == ["worst", "middling", "best"]
     competition = WORKSPACE.open(Listener())
     for group in groups:

@@ -111,10 +111,10 @@ def test_a_step_is_taken_where_the_training_tiles_bear_it_out(tmp_path: Path) ->
     competition = competition_with_blank_tiles(tmp_path, salt=False)
     post = choose_postprocessing(None, competition, heard)
     assert post.steps == ("blank-empty",)
-    assert post.emptied["blank-empty"].tolist() == [True, True, False, False]
+    assert post.settled["blank-empty"].tolist() == [10, 10, -1, -1]
     assert heard.notes == [
-        "step blank-empty (a tile of one grey value has no salt): taken, all 2 such training "
-        "tiles have empty masks"
+        "step blank-empty (a tile of one grey value has no salt): taken, it scores 1.000 on "
+        "the 2 such training tiles"
     ]
     assert choose_postprocessing([], competition, heard).steps == ()
 
@@ -123,7 +123,7 @@ def test_a_step_that_the_training_tiles_refute_is_left_out(tmp_path: Path) -> No
     heard = Heard()
     competition = competition_with_blank_tiles(tmp_path, salt=True)
     assert choose_postprocessing(None, competition, heard).steps == ()
-    assert heard.notes[0].endswith("left out, 1 of 2 such training tiles have salt")
+    assert heard.notes[0].endswith("left out, it scores 0.500 on the 2 such training tiles")
     assert choose_postprocessing(["blank-empty"], competition, heard).steps == ("blank-empty",)
 
 
@@ -137,7 +137,7 @@ def test_without_such_a_tile_nothing_bears_a_step_out(tmp_path: Path) -> None:
 def test_the_table_scores_the_rule_with_its_steps(truth: Truth) -> None:
     images = np.array([NONE, NONE, np.diag([1, 2]), np.diag([1, 2])], np.uint8)
     context = TileContext(["a", "b", "c", "d"], images)
-    judged = replace(truth, post=Postprocessing.of(["blank-empty"], context))
+    judged = replace(truth, post=Postprocessing.of(["blank-empty"], context, truth.masks))
     run = predicted(d=ALL, b=ALL)  # neither has salt; b is blank
     rule = Rule(127, 0, ("blank-empty",))
     rows = score_table({"quick": run}, judged.count(run), judged, rule)
