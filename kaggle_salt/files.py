@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,9 @@ from kaggle_salt.errors import DataError
 
 #: Where an artefact's document holds the hash of its data, as :func:`files_hash` gives it.
 HASH_KEY = "content_hash"
+
+#: Names that :func:`_temporary_beside` gives: eight characters are left to chance.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextmanager
@@ -123,6 +127,17 @@ def vouched_for(
     if check_hash and found.get(HASH_KEY) != files_hash(data):
         return None
     return found
+
+
+def vouched_data(document: Path) -> list[Path]:
+    """The data that a document vouches for: those that lie beside it under its name."""
+    beside = (document.with_suffix(suffix) for suffix in (".csv", ".npy"))
+    return [path for path in beside if path.exists()]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files in a folder and those below: of writers that were killed, or write now."""
+    return sorted(path for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -34,7 +34,7 @@ def test_the_package_loads_nothing() -> None:
 
 def test_the_functions_load_nothing_until_they_are_called() -> None:
     loaded = loaded_by(
-        "from kaggle_salt import train, ensemble, submit, make_folds, load_preset, SaltError"
+        "from kaggle_salt import train, ensemble, submit, make_folds, load_preset, diagnose"
     )
     assert loaded.isdisjoint({"numpy", "pandas", "torch", "pydantic"})
 

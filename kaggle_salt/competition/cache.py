@@ -50,6 +50,14 @@ def roots(data: Path) -> tuple[Path, Path]:
     return data / ".salt-cache", user_cache / "kaggle_salt" / location
 
 
+def new_roots(data: Path) -> tuple[Path, ...]:
+    """Those of :func:`roots` that a new cache may go to, the first choice first."""
+    beside, elsewhere = roots(data)
+    # An administrator may write anywhere; a folder that nobody may write to stays as it is.
+    protected = not data.stat().st_mode & _ANY_WRITE_BIT
+    return (elsewhere,) if protected else (beside, elsewhere)
+
+
 def create_root(data: Path, size: int) -> Path:
     """The first of :func:`roots` that can be written to, created.
 
@@ -60,10 +68,7 @@ def create_root(data: Path, size: int) -> Path:
     Raises:
         DataError: Neither can be.
     """
-    beside, elsewhere = roots(data)
-    # An administrator may write anywhere; a folder that nobody may write to stays as it is.
-    protected = not data.stat().st_mode & _ANY_WRITE_BIT
-    for root in (elsewhere,) if protected else (beside, elsewhere):
+    for root in new_roots(data):
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
@@ -75,7 +80,7 @@ def create_root(data: Path, size: int) -> Path:
             continue
     raise DataError(
         f"there is no place for {size / 2**20:.0f} MiB of decoded tiles",
-        expected=f"room and permission to write in {beside} or {elsewhere}",
+        expected=f"room and permission to write in {' or '.join(map(str, roots(data)))}",
         next_step="free some space, or name another folder in XDG_CACHE_HOME",
     )
 

@@ -92,6 +92,41 @@ def choose_compute(
     return Compute(chosen, bf16=bf16, channels_last=channels_last)
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What torch can do on this machine.
+
+    Args:
+        compute: Device and number format, as :class:`Compute` says them.
+        threads: That torch computes with on the CPU.
+        built_for: The version of CUDA that torch was built for; empty without.
+        gpu: Name of the GPU that is taken; empty without one.
+        gpu_free: Its free memory, in bytes.
+        gpu_total: All of its memory, in bytes.
+    """
+
+    compute: str
+    threads: int
+    built_for: str
+    gpu: str = ""
+    gpu_free: int = 0
+    gpu_total: int = 0
+
+
+def abilities(device: str) -> Abilities:
+    """What torch can do with a device; see :func:`choose_compute`.
+
+    Raises:
+        ConfigError: Unknown device, or one this machine does not have.
+    """
+    compute = choose_compute(device)
+    told = (str(compute), torch.get_num_threads(), torch.version.cuda or "")
+    if compute.device.type != "cuda":
+        return Abilities(*told)
+    free, total = torch.cuda.mem_get_info(compute.device)
+    return Abilities(*told, torch.cuda.get_device_name(compute.device), free, total)
+
+
 def _choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

@@ -32,9 +32,9 @@ def lacking_weights(encoder: str, channels: int) -> str:
     Returns:
         Why they cannot be had; empty if they lie in the hub's cache now.
     """
-    if _is_cached(encoder):
+    if is_cached(encoder):
         return ""
-    if constants.HF_HUB_OFFLINE:
+    if offline():
         return "HF_HUB_OFFLINE is set"
     if reason := _unreachable():
         return reason
@@ -45,7 +45,13 @@ def lacking_weights(encoder: str, channels: int) -> str:
     return ""
 
 
-def _is_cached(encoder: str) -> bool:
+def offline() -> bool:
+    """Whether the environment forbids downloads from the hub."""
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def is_cached(encoder: str) -> bool:
+    """Whether the ImageNet weights of an encoder, one of smp's own, lie in the hub's cache."""
     settings = native_encoders[encoder]["pretrained_settings"]["imagenet"]
     found = (
         huggingface_hub.try_to_load_from_cache(
