@@ -33,6 +33,7 @@ def doctor(
     run: Annotated[
         str | None,
         typer.Argument(
+            metavar="[RUN]",
             help="A run, all files of which are verified; else the machine is looked at.",
             autocompletion=run_names,
         ),
@@ -54,11 +55,15 @@ def doctor(
 
     Example: `salt doctor quick`
     """
+    from dataclasses import replace
+
     from kaggle_salt.errors import DataError
     from kaggle_salt.pipeline.doctor import diagnose
 
     workspace = workspace_of(data=data, runs=runs, folds=folds, submissions=out)
-    diagnosis = diagnose(workspace, run, device=device)
+    found = diagnose(workspace, run, device=device)
+    signs = [replace(sign, advice=complete(sign.advice)) for sign in found.signs]
+    diagnosis = replace(found, signs=signs)
     if as_json:
         emit(diagnosis.to_json())
     else:
@@ -74,7 +79,7 @@ def _lines(diagnosis: Diagnosis) -> list[str]:
         mark = "damaged" if sign.damaged else "look at" if sign.advice else "good"
         lines.append(f"{mark:>7}  {sign.about}: {sign.found}")
         if sign.advice:
-            lines.append(f"{'next':>7}  {complete(sign.advice)}")
+            lines.append(f"{'next':>7}  {sign.advice}")
     off = sum(bool(sign.advice) for sign in diagnosis.signs)
     damaged = len(diagnosis.damaged)
     lines.append(f"{damaged} damaged, {off - damaged} to look at, {len(diagnosis.signs)} in all")

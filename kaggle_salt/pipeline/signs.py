@@ -63,14 +63,14 @@ def artefact_sign(about: str, document: Path, advice: str) -> Sign:
     data = vouched_data(document)
     if not data:
         return Sign(about, f"the data of {document} are gone", advice, damaged=True)
+    names = " and ".join(path.name for path in data)
     try:
         told = read_json(document)
+        if told.get(HASH_KEY) != files_hash(data):  # before they are loaded, which trusts them
+            found = f"{document.parent / names} has changed since it was written"
+            return Sign(about, found, advice, damaged=True)
         if "ids" in told:
             predictions.load(document.with_suffix(""))
     except DataError as error:
         return Sign(about, error.found, advice, damaged=True)
-    names = " and ".join(path.name for path in data)
-    if told.get(HASH_KEY) != files_hash(data):
-        found = f"{document.parent / names} has changed since it was written"
-        return Sign(about, found, advice, damaged=True)
     return Sign(about, f"{names} as written")

@@ -66,6 +66,12 @@ def flip_bit(name: str, at: float = 0.5) -> Callable[[], None]:
     return flip
 
 
+def break_header() -> None:
+    """Make the header of an array something that NumPy's own parser stumbles over."""
+    path = Path("runs/tiny/fold1/oof.npy")
+    path.write_bytes(path.read_bytes().replace(b")", b"!", 1))
+
+
 def edit(name: str, old: str, new: str) -> Callable[[], None]:
     def write() -> None:
         text = Path(name).read_text(encoding="utf-8")
@@ -115,6 +121,7 @@ DAMAGES: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "weights gone": (remove("runs/tiny/fold1/weights.safetensors"), "fold 1", "is gone", ANEW),
     "summary": (put("runs/tiny/fold1/fold.json", "{}"), "fold 1", "not a fold's summary", ANEW),
     "oof": (flip_bit("runs/tiny/fold1/oof.npy"), "fold1/oof", "oof.npy has changed", ANEW),
+    "oof's header": (break_header, "fold1/oof", "oof.npy has changed", ANEW),
     "oof gone": (remove("runs/tiny/fold1/oof.npy"), "fold1/oof", "are gone", ANEW),
     "oof's document": (put("runs/tiny/fold1/oof.json", "{"), "fold1/oof", "be read", ANEW),
     "oof's document gone": (remove("runs/tiny/fold1/oof.json"), "fold 1", "oof.json is gone", ANEW),
@@ -284,7 +291,9 @@ def test_the_command_ends_with_3_and_completes_its_advice(work: Path) -> None:
     document = json.loads(salt("doctor", "tiny", "--runs", "my runs", "--json", code=3).stdout)
     assert document["run"] == "tiny"
     assert document["damaged"] is True
-    assert [sign["about"] for sign in document["signs"] if sign["damaged"]] == ["fold1/oof"]
+    [sign] = [sign for sign in document["signs"] if sign["damaged"]]
+    assert sign["about"] == "fold1/oof"
+    assert sign["advice"].endswith("--fold 1 --overwrite --runs 'my runs'")
 
 
 def test_a_run_that_is_not_there(work: Path) -> None:
