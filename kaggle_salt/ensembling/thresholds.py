@@ -126,14 +126,26 @@ def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit
         DataError: There are fewer than two tiles, or not one part number for each.
     """
     numbers = cross_fit_parts(parts, len(histograms))
+    decisions = cross_fitted_decisions(histograms, numbers)
     scores = np.empty(len(histograms))
-    decisions = {}
-    for part in np.unique(numbers).tolist():
+    for part, decision in decisions.items():
         held_out = numbers == part
-        decision = best_decision(histograms.take(~held_out))
         scores[held_out] = tile_scores(histograms.take(held_out), decision.rule)
-        decisions[part] = decision
     return CrossFit(float(scores.mean()), bootstrap_interval(scores), decisions)
+
+
+def cross_fitted_decisions(
+    histograms: TileHistograms, parts: NDArray[np.integer]
+) -> dict[int, Decision]:
+    """For each part, the decision chosen on the other parts.
+
+    Args:
+        histograms: N tiles.
+        parts: int ``[N]``, at least two different numbers; see :func:`cross_fit_parts`.
+    """
+    return {
+        part: best_decision(histograms.take(parts != part)) for part in np.unique(parts).tolist()
+    }
 
 
 def cross_fit_parts(parts: ArrayLike, tiles: int) -> NDArray[np.integer]:
@@ -201,7 +213,21 @@ def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[
 def bootstrap_interval(
     scores: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000
 ) -> tuple[float, float]:
-    """95 % percentile interval of a mean over tiles, by resampling the tiles.
+    """95 % percentile interval of a mean over tiles; see :func:`bootstrap_means`.
+
+    Returns:
+        Lower and upper end.
+    """
+    means = bootstrap_means(scores, seed=seed, resamples=resamples)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def bootstrap_means(
+    scores: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000
+) -> NDArray[np.float64]:
+    """Means over tiles of resamples of the tiles, as many as there are, with repetition.
 
     A resample's mean depends only on how often each distinct score was drawn, and these
     counts are multinomial: drawing them directly is the same bootstrap, and with the eleven
@@ -209,11 +235,11 @@ def bootstrap_interval(
 
     Args:
         scores: float64 ``[N]``.
-        seed: Seed of the resampling; the same seed gives the same interval.
+        seed: Seed of the resampling; the same seed gives the same means.
         resamples: Number of resamples.
 
     Returns:
-        Lower and upper end.
+        float64 ``[resamples]``.
 
     Raises:
         DataError: There are no scores.
@@ -229,10 +255,7 @@ def bootstrap_interval(
     for start in range(0, resamples, step):
         chunk = means[start : start + step]
         chunk[:] = rng.multinomial(len(scores), counts / len(scores), len(chunk)) @ values
-    means /= len(scores)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return float(low), float(high)
+    return means / len(scores)
 
 
 def _best_min_areas(

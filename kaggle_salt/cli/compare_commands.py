@@ -1,0 +1,155 @@
+"""Commands that look at several runs: compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kaggle_salt.cli.app import command
+from kaggle_salt.cli.options import (
+    DATA,
+    FOLDS,
+    RUNS,
+    Data,
+    Folds,
+    Json,
+    Runs,
+    run_names,
+    workspace_of,
+)
+from kaggle_salt.cli.output import emit, interval_text, print_table
+
+if TYPE_CHECKING:
+    from kaggle_salt.ensembling.comparison import Comparison, Part, Rival
+
+#: Changed tiles that are printed for each rival.
+PRINTED = 8
+
+
+@command("compare")
+def compare(
+    runs_: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...",
+            help="Runs, folds of runs (A/fold0), ensembles, or runs to average (A+B).",
+            autocompletion=run_names,
+        ),
+    ],
+    at_half: Annotated[
+        bool, typer.Option("--at-half", help="Judge all at .5, not each by its own decision.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the tiles that changed most.")
+    ] = None,
+    data: Data = DATA,
+    runs: Runs = RUNS,
+    folds: Folds = FOLDS,
+    as_json: Json = False,
+) -> None:
+    """Compare runs with the first, on the same out-of-fold tiles: is the gain real?
+
+    Example: `salt compare quick resnet34 --html compared.html`
+    """
+    from dataclasses import asdict
+
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.compare import compare as judge
+
+    found = judge(
+        workspace_of(data=data, runs=runs, folds=folds), runs_, at_half=at_half, html=html,
+        listener=ConsoleListener(),
+    )  # fmt: skip
+    if as_json:
+        emit({**asdict(found), "html": html})
+        return
+    print_comparison(found)
+    if html:
+        typer.echo(f"tiles that changed most: {html}")
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print a comparison: the verdicts first."""
+    first = found.standings[0].name
+    typer.echo(f"is the gain over {first} real?")
+    for rival in found.rivals:
+        typer.echo(f"{rival.name}: {rival.verdict}")
+    for caveat in found.caveats:
+        typer.echo(f"but {caveat}")
+    typer.echo(f"\n{found.tiles} out-of-fold tiles that all have; decision: {found.decision}")
+    print_table(
+        ["run", "score", "95 % interval", f"against {first}", "95 % interval ", "stays ahead"],
+        [
+            [one.name, one.score, interval_text(one.interval), *_against(rival)]
+            for one, rival in zip(found.standings, [None, *found.rivals], strict=True)
+        ],
+    )
+    for kind in dict.fromkeys(part.kind for part in found.parts):
+        _print_parts([part for part in found.parts if part.kind == kind], found)
+    for rival in found.rivals:
+        _print_changed(rival, first)
+    for rival in found.rivals:
+        typer.echo(_shaken(rival))
+    typer.echo(_seeds(found))
+
+
+def _against(rival: Rival | None) -> list[str]:
+    if rival is None:
+        return ["", "", ""]
+    found = rival.paired
+    low, high = found.interval
+    return [f"{found.difference:+.4f}", f"[{low:+.4f}, {high:+.4f}]", f"{found.stays:.1%}"]
+
+
+def _print_parts(parts: Sequence[Part], found: Comparison) -> None:
+    from kaggle_salt.ensembling.comparison import interval_words
+
+    names = [one.name for one in found.standings]
+    against = [f"{name} - {names[0]}" for name in names[1:]]
+    print_table(
+        [parts[0].kind, "tiles", *names, *against],
+        [
+            [part.name, part.tiles, *part.scores,
+             *(interval_words(one.difference, one.interval) for one in part.differences)]
+            for part in parts
+        ],
+        least=names[1:],
+    )  # fmt: skip
+
+
+def _print_changed(rival: Rival, first: str) -> None:
+    print_table(
+        ["tiles that changed most", "fold", "salt", first, rival.name, "pixels changed"],
+        [
+            [one.id, one.fold, f"{one.coverage:.0%}", f"{one.first:.1f}", f"{one.score:.1f}",
+             one.pixels]
+            for one in rival.changed[:PRINTED]
+        ],
+    )  # fmt: skip
+
+
+def _shaken(rival: Rival) -> str:
+    one = rival.shake
+    return (
+        f"leaderboard: {rival.name} would differ by {one.public[0]:+.4f} to {one.public[1]:+.4f} "
+        f"on {one.public_tiles} public and by {one.private[0]:+.4f} to {one.private[1]:+.4f} on "
+        f"{one.private_tiles} private test tiles (95 % of splits); the public one puts the worse "
+        f"ahead in {one.public_reversed:.1%}, public and private disagree in {one.disagree:.1%}"
+    )
+
+
+def _seeds(found: Comparison) -> str:
+    if found.seed_deviation is None:
+        return "another seed: not known what it alone would change; no run here has two"
+    told = "; ".join(
+        f"{one.name} {', '.join(f'{score:.4f}' for score in one.scores)} with seeds "
+        f"{', '.join(map(str, one.seeds))}"
+        for one in found.recipes
+    )
+    return (
+        f"another seed: it alone moves a score by {found.seed_deviation:.4f} (standard "
+        f"deviation): {told}"
+    )
