@@ -316,6 +316,9 @@ SITUATIONS: dict[str, list[Situation]] = {
     "contenders:open_contenders": [
         Situation(("compare", "tiny"), fills=("other",), again=False),
     ],
+    "contenders:_refuse_unknown": [
+        Situation(("compare", "tinny", "other", "--runs", "runs"), again=False),
+    ],
     "contenders:_only": [
         Situation(("compare", "tiny", "other/fold0"), changes=("runs/other/fold0/*",)),
     ],

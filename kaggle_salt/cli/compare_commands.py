@@ -1,4 +1,4 @@
-"""Commands that look at several runs: compare."""
+"""Commands about several runs: compare, runs, sweep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kaggle_salt.cli.options import (
     FOLDS,
     RUNS,
     Data,
+    Device,
     Folds,
     Json,
     Runs,
@@ -24,6 +25,8 @@ from kaggle_salt.cli.output import emit, interval_text, print_table
 
 if TYPE_CHECKING:
     from kaggle_salt.ensembling.comparison import Comparison, Part, Rival
+    from kaggle_salt.pipeline.run_list import RunRow
+    from kaggle_salt.pipeline.sweep import SweepReport
 
 #: Changed tiles that are printed for each rival.
 PRINTED = 8
@@ -153,3 +156,94 @@ def _seeds(found: Comparison) -> str:
         f"another seed: it alone moves a score by {found.seed_deviation:.4f} (standard "
         f"deviation): {told}"
     )
+
+
+@command("runs")
+def runs_(
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> None:
+    """List the runs and ensembles: folds, score at .5 out of fold, minutes, date.
+
+    Example: `salt runs --json`
+    """
+    from dataclasses import asdict
+
+    from kaggle_salt.pipeline.run_list import list_runs
+
+    rows = list_runs(workspace_of(runs=runs))
+    if as_json:
+        emit([asdict(row) for row in rows])
+        return
+    if not rows:
+        typer.echo(f"there are no runs in {runs}")
+        return
+    print_table(
+        ["run", "preset", "folds", "tiles", "score at .5", "minutes", "begun, UTC", "trouble"],
+        [_cells(row) for row in rows],
+        texts=["preset", "folds", "trouble"],
+        least=["begun, UTC", "tiles"],
+    )
+
+
+def _cells(row: RunRow) -> list[object]:
+    half = f"{', '.join(map(str, row.half))} half done" if row.half else ""
+    return [
+        row.name,
+        f"{row.preset}, {row.changed} keys changed" if row.changed else row.preset,
+        "; ".join(filter(None, [", ".join(map(str, row.folds)), half])),
+        row.tiles or "",
+        "" if row.score is None else row.score,
+        "" if row.minutes is None else f"{row.minutes:.1f}",
+        row.date,
+        row.trouble,
+    ]
+
+
+@command("sweep")
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to vary.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the tiles that changed most.")
+    ] = None,
+    data: Data = DATA,
+    runs: Runs = RUNS,
+    folds: Folds = FOLDS,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train one run for each variant and seed, and compare all with the base; again, it goes on.
+
+    The file has preset = "quick", folds = "0,1", maybe minutes = 15 and seeds = [0, 1]; a table
+    [vary] of KEY = [values], of which all combinations are trained, or [[variant]] tables, each a
+    name and keys.
+
+    Example: `salt sweep rates.toml --html rates.html`
+    """
+    from dataclasses import asdict
+
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.sweep import sweep as train_all
+
+    report = train_all(
+        workspace_of(data=data, runs=runs, folds=folds), file, device=device, html=html,
+        listener=ConsoleListener(),
+    )  # fmt: skip
+    if as_json:
+        emit(asdict(report))
+    else:
+        _print_sweep(report)
+    if report.failed or report.trouble:
+        raise typer.Exit(1)
+
+
+def _print_sweep(report: SweepReport) -> None:
+    print_table(
+        ["run", "seed", "trouble"],
+        [[run.name, "" if run.seed is None else run.seed, run.trouble] for run in report.runs],
+        texts=["trouble"],
+    )
+    if report.comparison:
+        print_comparison(report.comparison)
+    else:
+        typer.echo(f"no comparison: {report.trouble}")

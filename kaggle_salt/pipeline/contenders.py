@@ -145,7 +145,7 @@ def _refuse_unknown(workspace: Workspace, runs: Sequence[str]) -> None:
         raise ConfigError(
             f"there is no run and no ensemble '{unknown[0]}' in {workspace.runs}",
             expected=nearest(unknown[0], known) if known else "a run made by salt train",
-            next_step="name one that is there",
+            next_step="salt runs, which lists them",
         )
 
 
