@@ -84,7 +84,7 @@ def print_comparison(found: Comparison) -> None:
         typer.echo(f"but {caveat}")
     typer.echo(f"\n{found.tiles} out-of-fold tiles that all have; decision: {found.decision}")
     print_table(
-        ["run", "score", "95 % interval", f"against {first}", "95 % interval ", "stays ahead"],
+        ["run", "score", "95 % interval", f"against {first}", "95 % interval ", "same sign in"],
         [
             [one.name, one.score, interval_text(one.interval), *_against(rival)]
             for one, rival in zip(found.standings, [None, *found.rivals], strict=True)

@@ -14,7 +14,7 @@ def test_the_verdict_comes_first(trained: Path) -> None:
     assert told[0] == "is the gain over tiny real?"
     assert told[1].startswith("other: ")
     table = "\n".join(told)
-    for word in ("stays ahead", "coverage", "tiles that changed most", "leaderboard: other",
+    for word in ("same sign in", "coverage", "tiles that changed most", "leaderboard: other",
                  "another seed: it alone moves a score by"):  # fmt: skip
         assert word in table
     assert files_under(trained) == before

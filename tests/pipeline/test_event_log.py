@@ -115,3 +115,31 @@ def test_tensorboard_reads_them(trained: Path) -> None:
         found = [(one.step, one.value) for one in read.Scalars(name)]
         assert [step for step, _ in found] == history["epoch"].tolist()
         assert [value for _, value in found] == pytest.approx(history[name].tolist())
+
+
+def test_the_example_for_wandb_reads_the_history(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of docs/comparing.md, run with a stand-in for the package."""
+    logs: dict[str, list[tuple[dict[str, object], int]]] = {}
+
+    class Log:
+        def __init__(self, name: str, **_: str) -> None:
+            self.rows = logs.setdefault(name, [])
+
+        def __enter__(self) -> Log:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def log(self, row: dict[str, object], step: int) -> None:
+            self.rows.append((row, step))
+
+    stand_in = ModuleType("wandb")
+    stand_in.init = Log  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    text = (Path(__file__).parents[2] / "docs/comparing.md").read_text(encoding="utf-8")
+    exec(text.partition("```python\n")[2].partition("```")[0], {})
+    assert set(logs) == {"tiny/fold0", "tiny/fold1", "other/fold1", "other/fold2"}
+    assert [step for _, step in logs["tiny/fold0"]] == [1, 2, 3, 4, 5]
+    assert logs["tiny/fold0"][0][0].keys() >= {"stage", "lr", "score"}

@@ -103,7 +103,7 @@ def test_files_that_are_no_sweep(folder: Path, fault: str) -> None:
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="gone.toml: it cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"gone.toml: it cannot be read: No such file"):
         read_sweep(Path("gone.toml"))
 
 
@@ -184,3 +184,11 @@ def test_the_command(trained: Path) -> None:
     write('preset = "quik"\nseeds = [0, 1]')
     refused(2, "sweep", "rates.toml", found="unknown preset", expected="did you mean 'quick'",
             then="--preset")  # fmt: skip
+
+
+def test_the_example_in_the_docs_is_a_sweep(folder: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/comparing.md").read_text(encoding="utf-8")
+    plan = read_sweep(write(text.partition("```toml\n")[2].partition("```")[0]))
+    names = {run.name for run in plan.runs}
+    assert len(names) == 2 * (1 + 4 + 1)
+    assert names >= {"rates-base-s0", "rates-lr-0.003-batch_size-16-s1", "rates-flips-s0"}
