@@ -136,11 +136,12 @@ def _print_changed(rival: Rival, first: str) -> None:
 
 def _shaken(rival: Rival) -> str:
     one = rival.shake
+    public, private = (f"{low:+.4f} to {high:+.4f}" for low, high in (one.public, one.private))
     return (
-        f"leaderboard: {rival.name} would differ by {one.public[0]:+.4f} to {one.public[1]:+.4f} "
-        f"on {one.public_tiles} public and by {one.private[0]:+.4f} to {one.private[1]:+.4f} on "
-        f"{one.private_tiles} private test tiles (95 % of splits); the public one puts the worse "
-        f"ahead in {one.public_reversed:.1%}, public and private disagree in {one.disagree:.1%}"
+        f"leaderboard, if these tiles are right: {rival.name} would differ by {public} on "
+        f"{one.public_tiles} public and by {private} on {one.private_tiles} private test tiles "
+        f"(95 % of splits); the public one puts the worse ahead in {one.public_reversed:.1%}, "
+        f"public and private disagree in {one.disagree:.1%}"
     )
 
 

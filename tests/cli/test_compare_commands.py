@@ -14,7 +14,7 @@ def test_the_verdict_comes_first(trained: Path) -> None:
     assert told[0] == "is the gain over tiny real?"
     assert told[1].startswith("other: ")
     table = "\n".join(told)
-    for word in ("same sign in", "coverage", "tiles that changed most", "leaderboard: other",
+    for word in ("same sign in", "coverage", "tiles that changed most", "tiles are right: other",
                  "another seed: it alone moves a score by"):  # fmt: skip
         assert word in table
     assert files_under(trained) == before
@@ -34,7 +34,7 @@ def test_one_document(trained: Path) -> None:
 def test_a_page(trained: Path) -> None:
     assert "compared.html" in salt("compare", "tiny", "other", "--html", "compared.html").stdout
     page = Path("compared.html").read_text(encoding="utf-8")
-    assert "tiny against other" in page
+    assert "other against tiny" in page
     salt("compare", "tiny", "other", "--html", "compared.html")
     refused(2, "compare", "tiny", "other", "--html", "folds/folds.csv", found="is no page",
             expected="a name that is free", then="--html ANOTHER.html")  # fmt: skip
