@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         submit,
         train,
     )
+    from kaggle_salt.api_comparing import compare, list_runs, sweep
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -33,16 +34,19 @@ __all__ = [
     "Workspace",
     "__version__",
     "check_data",
+    "compare",
     "decode",
     "encode",
     "encode_batch",
     "ensemble",
     "image_scores",
+    "list_runs",
     "load_preset",
     "make_folds",
     "pseudo_label",
     "score",
     "submit",
+    "sweep",
     "train",
     "write_demo_competition",
 ]
@@ -52,6 +56,7 @@ _HOMES = {
     "api": (
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
     ),
+    "api_comparing": ("compare", "list_runs", "sweep"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

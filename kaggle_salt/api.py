@@ -3,7 +3,7 @@
 Each takes what a person has at hand (a path as text, a fold as a number, settings as a dict),
 turns it into what the pipeline takes, and calls the one function there that the command line
 calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
-``verbose=False``.
+``verbose=False``. Its other part is :mod:`kaggle_salt.api_comparing`.
 
 Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
 """

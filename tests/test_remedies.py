@@ -343,6 +343,26 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("ensemble", "other", *CPU), remove("runs/other/fold1", "runs/other/fold2"),
                   ("runs/other/*", *TEST_FILES)),
     ],
+    "contenders:open_contenders": [
+        Situation(("compare", "tiny"), fills=("other",), again=False),
+    ],
+    "contenders:_refuse_unknown": [
+        Situation(("compare", "tinny", "other", "--runs", "runs"), again=False),
+    ],
+    "contenders:_only": [
+        Situation(("compare", "tiny", "other/fold0"), changes=("runs/other/fold0/*",)),
+    ],
+    "contenders:_refuse_other_networks": [
+        Situation(("compare", "tiny", "both"),
+                  all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
+                  TEST_FILES),
+    ],
+    "contenders:shared_tiles": [
+        Situation(("compare", "tiny", "other"), remove("runs/other/fold1"),
+                  ("runs/other/fold0/*",)),
+        Situation(("compare", "tiny/fold0", "other/fold1"), again=False),
+        Situation(("compare", "tiny/fold0", "tiny/fold1"), fills=("other",), again=False),
+    ],
     "pseudo_label:_open_teachers": [
         Situation(("pseudo-label", "tiny", *CPU),
                   remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),

@@ -58,6 +58,9 @@ def train(
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with half-done folds.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train these folds anew.")] = False,
+    log: Annotated[
+        str | None, typer.Option(help="tensorboard: write history.csv as its events, too.")
+    ] = None,
     data: Data = DATA,
     runs: Runs = RUNS,
     folds: Folds = FOLDS,
@@ -73,6 +76,7 @@ def train(
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import choose_run
+    from kaggle_salt.pipeline.event_log import logged
     from kaggle_salt.pipeline.rounds import train_rounds
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
@@ -81,10 +85,11 @@ def train(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
     )  # fmt: skip
-    summaries = train_rounds(
-        workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
-        resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
-    )  # fmt: skip
+    with logged(listener, log) as watched:
+        summaries = train_rounds(
+            workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
+            resume=resume, overwrite=overwrite, because=because, budget=budget, listener=watched,
+        )  # fmt: skip
     _print_trained(summaries, as_json)
 
 

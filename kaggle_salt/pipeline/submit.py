@@ -89,15 +89,15 @@ def _chosen_rule(
         raise DataError(
             f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
             expected="a level, a minimum area and the steps after them",
-            next_step=_make_again(made),
+            next_step=make_ensemble_again(made),
         )
-    rule = Rule.from_json(stored, next_step=_make_again(made))
+    rule = Rule.from_json(stored, next_step=make_ensemble_again(made))
     if threshold is not None:
         rule = replace(rule, level=nearest_level(threshold))
     return rule if min_area is None else replace(rule, min_area=min_area)
 
 
-def _make_again(made: Mapping[str, Any]) -> str:
+def make_ensemble_again(made: Mapping[str, Any]) -> str:
     """The command that makes an ensemble again: of the same runs, weights, average and mosaics."""
     weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
     equal, how = len(set(weights)) == 1, made.get("how", "mean")
@@ -119,7 +119,7 @@ def _write(
     overwrite: bool,
 ) -> dict[str, Any]:
     _require_test_predictions(folder)
-    around = told_mosaic(made.get("mosaic"), competition, _make_again(made))
+    around = told_mosaic(made.get("mosaic"), competition, make_ensemble_again(made))
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
         csv, predictions.load(folder / "test"), competition.test_ids,

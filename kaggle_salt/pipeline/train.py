@@ -115,6 +115,7 @@ def _train_one(
     listener: Listener,
 ) -> FoldSummary:
     folder = run.fold(fold)
+    listener.fold_starts(folder)
     if folder.finished:
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)

@@ -12,10 +12,10 @@ from kaggle_salt.competition.metric import image_scores, score
 from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, Step, TileContext
 from kaggle_salt.ensembling import histograms, thresholds
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import (
     best_decision,
-    bootstrap_interval,
     cross_fitted_score,
     curve,
     score_at,
