@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         submit,
         train,
     )
+    from kaggle_salt.api_outputs import export
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -37,6 +38,7 @@ __all__ = [
     "encode",
     "encode_batch",
     "ensemble",
+    "export",
     "image_scores",
     "load_preset",
     "make_folds",
@@ -52,6 +54,7 @@ _HOMES = {
     "api": (
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
     ),
+    "api_outputs": ("export",),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 import socket
@@ -48,10 +49,21 @@ def missing_compiler() -> str:
     return "" if shutil.which(name) else f"there is no {name}"
 
 
+@functools.cache
+def missing_browser() -> str:
+    """Why no browser can be driven; empty where one can."""
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed"
+    return "" if shutil.which("chromium") else "there is no chromium"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test before any of its fixtures is made."""
-    lacks = {"tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler}
+    lacks = {
+        "tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler,
+        "browser": missing_browser,
+    }  # fmt: skip
     for mark, missing in lacks.items():
         if item.get_closest_marker(mark) and missing():
             pytest.skip(missing())
