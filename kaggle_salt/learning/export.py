@@ -67,7 +67,7 @@ class RunNetwork(nn.Module):
         views = torch.cat([tiles, tiles.flip(2)]) if self.flip else tiles
         framed = self.framing.prepare(views)  # [2 B, C, S, S]
         means = [
-            torch.stack([self._probabilities(one, framed) for one in fold]).mean(dim=0)
+            torch.stack([self._probabilities(one, framed) for one in fold.children()]).mean(dim=0)
             for fold in self.folds.children()
         ]
         mean = torch.stack(means).mean(dim=0)  # [2 B, H, W]
