@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -49,12 +49,18 @@ def missing_compiler() -> str:
     return "" if shutil.which(name) else f"there is no {name}"
 
 
+def chromium() -> str | None:
+    """The browser to drive: one that is installed, for playwright's own would be fetched."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 @functools.cache
 def missing_browser() -> str:
     """Why no browser can be driven; empty where one can."""
-    if importlib.util.find_spec("playwright") is None:
+    if find_spec("playwright") is None:
         return "playwright is not installed"
-    return "" if shutil.which("chromium") else "there is no chromium"
+    return "" if chromium() else "there is no chromium (Debian, Ubuntu: apt install chromium)"
 
 
 @pytest.hookimpl(tryfirst=True)

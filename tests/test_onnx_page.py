@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from kaggle_salt.config import InputConfig, ModelConfig
 from kaggle_salt.learning.export import COMPUTE, export_onnx
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import tile_probabilities
+from tests.conftest import chromium
 from tests.learning.makers import lively
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def page() -> Iterator[Page]:
 
     faults: list[str] = []
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         context = browser.new_context(offline=True)
         context.route("http://localhost/*", serve)
         context.on("requestfailed", lambda request: faults.append(request.url))
