@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         train,
     )
     from kaggle_salt.api_comparing import compare, list_runs, sweep
+    from kaggle_salt.api_outputs import export
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -39,6 +40,7 @@ __all__ = [
     "encode",
     "encode_batch",
     "ensemble",
+    "export",
     "image_scores",
     "list_runs",
     "load_preset",
@@ -57,6 +59,7 @@ _HOMES = {
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
     ),
     "api_comparing": ("compare", "list_runs", "sweep"),
+    "api_outputs": ("export",),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

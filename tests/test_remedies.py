@@ -336,7 +336,7 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(imported, lambda: put(Path("data/depths.csv"), b"id,z\n")),
                   ("runs/foreign-2/*",), again=False),
     ],
-    "members:open_member": [
+    "members:trained_folds": [
         Situation(("ensemble", "other", *CPU),
                   all_of(remove("runs/other/fold1"), half_trained("other", 2)),
                   ("runs/other/fold2/*", *TEST_FILES)),

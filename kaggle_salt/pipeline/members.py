@@ -235,6 +235,22 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
         ConfigError: No fold is finished.
         DataError: The run was trained on other data.
     """
+    folds = trained_folds(run)
+    if read_json(run.manifest).get("train_hash") != competition.train_hash:
+        raise DataError(
+            f"run {run.name} was trained on other tiles than those in {competition.path}",
+            expected="the data it was trained on",
+            next_step="--data FOLDER, or train again under another --run NAME",
+        )
+    return Member(run, folds, weight)
+
+
+def trained_folds(run: RunFolder) -> tuple[int, ...]:
+    """The finished folds of a run.
+
+    Raises:
+        ConfigError: There is none.
+    """
     folds = tuple(run.finished_folds())
     if not folds:
         half = run.unfinished_folds()
@@ -246,13 +262,7 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
                 "train", "--run", run.name, "--fold", *([half[0], "--resume"] if half else [0])
             ),
         )
-    if read_json(run.manifest).get("train_hash") != competition.train_hash:
-        raise DataError(
-            f"run {run.name} was trained on other tiles than those in {competition.path}",
-            expected="the data it was trained on",
-            next_step="--data FOLDER, or train again under another --run NAME",
-        )
-    return Member(run, folds, weight)
+    return folds
 
 
 def _warn_of_tables(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
