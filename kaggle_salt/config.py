@@ -34,6 +34,7 @@ def refuse_seed(seed: int, next_step: str) -> None:
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 Channels = Literal["auto", "grey", "grey3", "grey+depth", "rgb"]
 
@@ -81,6 +82,16 @@ class AugmentConfig(Table):
     """What happens to a training tile before it is framed."""
 
     pipeline: str = "light"  #: a name from kaggle_salt.learning.augment
+    add: tuple[str, ...] = ()  #: names of further transforms, each for half of the tiles
+    #: what a tile gets from the next of its batch: a box of it (CutMix), or its salt
+    mix: Literal["none", "cutmix", "copy-paste"] = "none"
+    mix_probability: Probability = 0.5  #: that a tile of a batch is mixed
+
+    @property
+    def words(self) -> str:
+        """All of it in a few words."""
+        mix = "" if self.mix == "none" else f", {self.mix} {self.mix_probability:g}"
+        return " + ".join([self.pipeline, *self.add]) + mix
 
 
 class TrainingConfig(Table):

@@ -106,6 +106,9 @@ READERS: dict[str, Reader] = {
     "model.encoder": Reader(
         (Choice("model.architecture", but=WITHOUT_ENCODER, example="unet"),)
     ),
+    "augment.mix_probability": Reader(
+        (Choice("augment.mix", but=("none",), example="cutmix"),)
+    ),
     "pseudo.file": _when("stage.tiles", "mixed", "pseudo"),
     "pseudo.share": Reader(
         (Choice("stage.tiles", ("mixed",)),),

@@ -29,6 +29,7 @@ from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unrea
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning import training
+from kaggle_salt.learning.augment import ADDITIONS
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -267,6 +268,9 @@ CASES = {
     "model.weights": Case(("w.safetensors",), first_weights),
     "model.options": Case(("{hypercolumn=8}",), layers),
     "augment.pipeline": Case(("flip", "light", "strong"), weights),
+    "augment.add": Case(tuple(f'["{name}"]' for name in (*ADDITIONS, 'noise", "blur')), weights),
+    "augment.mix": Case(("cutmix", "copy-paste"), weights),
+    "augment.mix_probability": Case(("0.0", "1.0"), weights, ("augment.mix=cutmix",)),
     "training.seed": Case(("1",), weights),
     "training.batch_size": Case(("2",), weights),
     "training.precision": Case(("bf16",), logits),
@@ -393,6 +397,7 @@ def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
 
 #: For every key that not every choice reads: settings under which nothing does, and what is told.
 IDLE = {
+    "augment.mix_probability": ((), "mix is none"),
     "input.border": (("input.framing=resize",), "framing is resize"),
     "model.encoder": ((), "model.architecture is compact"),
     "pseudo.file": (("stage.first.tiles=masks",), "tiles is masks"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from kaggle_salt.config import AugmentConfig
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.mixing import mix_batch
 
 #: A sample is asked for by (epoch, row): the epoch is part of its seed.
 Key = tuple[int, int]
+
+#: Ends the seeds by which samples are mixed: these are other draws than the augmentation's.
+MIXING = 1
 
 
 def _no_rows() -> NDArray[np.int64]:
@@ -52,20 +57,24 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
         masks: bool ``[N, H, W]``.
-        augmenter: What is done to a tile and its mask.
+        augment: What is done to a tile and its mask, and to the tiles of a batch.
         seed: Seed of the run; each sample's own is drawn from (seed, epoch, row).
+
+    Raises:
+        ConfigError: There is no such augmentation.
     """
 
     def __init__(
         self,
         images: NDArray[np.uint8],
         masks: NDArray[np.bool_],
-        augmenter: Augmenter,
+        augment: AugmentConfig,
         seed: int,
     ) -> None:
         self.images = images
         self.masks = masks
-        self.augmenter = augmenter
+        self.augment = augment
+        self.augmenter = Augmenter(augment.pipeline, augment.add)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -76,6 +85,13 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
         seed = int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0])
         tile, mask = self.augmenter(self.images[row], self.masks[row], seed)
         return torch.from_numpy(tile), torch.from_numpy(mask)
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[tuple[Tensor, Tensor]]:
+        """The samples of a batch: what the loader asks for."""
+        samples = [self[key] for key in keys]
+        if self.augment.mix == "none":
+            return samples
+        return mix_batch(samples, [(self.seed, *key, MIXING) for key in keys], self.augment)
 
 
 class EpochSampler(Sampler[list[Key]]):

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from kaggle_salt.config import Config, OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
@@ -94,7 +93,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """The batches of a training, epoch after epoch without end."""
     sampler = EpochSampler(tiles.train_rows, config.training.batch_size, seed)
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter(config.augment.pipeline), seed)
+    dataset = TileDataset(tiles.images, tiles.masks, config.augment, seed)
     loader = train_loader(dataset, sampler, device, config.training.workers)
     while True:
         for images, masks in loader:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.files import write_text
-from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
 from kaggle_salt.learning.checkpoint import (
@@ -84,9 +83,7 @@ class FoldTraining:
         self.sampler = EpochSampler(
             tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
         )
-        dataset = TileDataset(
-            tiles.images, tiles.masks, Augmenter(config.augment.pipeline), self.seed
-        )
+        dataset = TileDataset(tiles.images, tiles.masks, config.augment, self.seed)
         self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
         self.progress = Progress()
 

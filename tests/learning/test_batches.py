@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.config import AugmentConfig
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
 from tests.learning.makers import tiny_tiles
 
 #: torch advises against more workers than cores; here they are to be there, not to be fast.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
+LIGHT = AugmentConfig()
 CPU = torch.device("cpu")
 
 
@@ -22,7 +23,7 @@ def batches(epochs: list[int], *, workers: int = 0, seed: int = 0) -> list[tuple
     """All batches of some epochs, one after the other, from one loader."""
     tiles = tiny_tiles()
     sampler = EpochSampler(tiles.train_rows, 3, seed)
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("light"), seed)
+    dataset = TileDataset(tiles.images, tiles.masks, LIGHT, seed)
     loader = train_loader(dataset, sampler, CPU, workers)
     result = []
     for epoch in epochs:
@@ -60,7 +61,7 @@ def test_a_batch_is_uint8_tiles_and_masks() -> None:
 
 def test_a_sample_is_augmented_anew_in_each_epoch_and_differently_from_its_neighbour() -> None:
     images = np.repeat(tiny_tiles().images[:1], 2, axis=0)
-    dataset = TileDataset(images, np.zeros_like(images, dtype=np.bool_), Augmenter("light"), 0)
+    dataset = TileDataset(images, np.zeros_like(images, dtype=np.bool_), LIGHT, 0)
     draws = {dataset[epoch, row][0].numpy().tobytes() for epoch in range(4) for row in range(2)}
     assert len(draws) == 8
     assert len(dataset) == 2
@@ -154,7 +155,7 @@ def test_the_loader_leaves_torchs_generator_alone(workers: int) -> None:
 
 def test_the_cpu_takes_no_workers_unless_told() -> None:
     tiles = tiny_tiles()
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("none"), 0)
+    dataset = TileDataset(tiles.images, tiles.masks, AugmentConfig(pipeline="none"), 0)
     sampler = EpochSampler(tiles.train_rows, 4, 0)
     assert train_loader(dataset, sampler, CPU, -1).num_workers == 0
     assert train_loader(dataset, sampler, CPU, 2).num_workers == 2
