@@ -44,12 +44,8 @@ from kaggle_salt.pipeline.preset_check import check_preset
 from kaggle_salt.pipeline.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_names, preset_path
-from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Network,
-    write_pseudo_labels,
-)
+from kaggle_salt.pseudo_labels import write_pseudo_labels
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network
 from kaggle_salt.runs import RunFolder
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition

@@ -200,17 +200,17 @@ class Augmenter:
         self._compose = A.Compose(transforms, strict=True) if transforms else None
 
     def __call__(
-        self, tile: NDArray[np.uint8], mask: NDArray[np.bool_], seed: int
+        self, tile: NDArray[np.uint8], mask: NDArray[np.bool_ | np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Augment one tile.
 
         Args:
             tile: uint8 ``[H, W]``, or in colour ``[H, W, 3]``.
-            mask: bool ``[H, W]``.
+            mask: bool or uint8 ``[H, W]``.
             seed: Any non-negative integer.
 
         Returns:
-            The tile, and the mask as uint8 ``[H, W]`` of 0 and 1, contiguous.
+            The tile, and the mask as uint8 ``[H, W]`` of the values that it had, contiguous.
         """
         target = mask.view(np.uint8)
         if self._compose is None:

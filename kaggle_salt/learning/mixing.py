@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kaggle_salt.config import AugmentConfig
 
-#: A tile, uint8 ``[H, W]`` or ``[H, W, 3]``, and its mask, uint8 ``[H, W]``.
+#: A tile, uint8 ``[H, W]`` or ``[H, W, 3]``, and its label, uint8 ``[H, W]`` from 0 to 255.
 Sample = tuple[Tensor, Tensor]
 
 #: What makes a sample's draws its own, and other than those of its augmentation.
@@ -46,7 +46,7 @@ def mix_batch(
         other, its_mask = samples[(number + 1) % len(samples)]
         height, width = mask.shape
         cut = config.mix == "cutmix"
-        part = torch.from_numpy(box(rng, (height, width))) if cut else its_mask > 0  # [H, W]
+        part = torch.from_numpy(box(rng, (height, width))) if cut else its_mask > 127  # [H, W]
         of_pixels = part if tile.ndim == 2 else part[..., None]
         mixed.append((torch.where(of_pixels, other, tile), torch.where(part, its_mask, mask)))
     return mixed

@@ -21,7 +21,13 @@ from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.files import write_text
 from kaggle_salt.learning.averaging import reestimate_batch_norm
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
+from kaggle_salt.learning.batches import (
+    EpochSampler,
+    TileDataset,
+    TrainingTiles,
+    targets_of,
+    train_loader,
+)
 from kaggle_salt.learning.checkpoint import (
     Checkpoint,
     Progress,
@@ -83,7 +89,7 @@ class FoldTraining:
         self.sampler = EpochSampler(
             tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
         )
-        dataset = TileDataset(tiles.images, tiles.masks, config.augment, self.seed)
+        dataset = TileDataset(tiles, config.augment, self.seed)
         self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
         self.progress = Progress()
 
@@ -144,10 +150,10 @@ class FoldTraining:
         self.watcher.epoch_starts(f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", steps)
         running = RunningLoss(device)
         first_step = progress.stage_epoch * steps
-        for number, (tiles, masks) in enumerate(self.loader, start=1):
+        for number, (tiles, labels) in enumerate(self.loader, start=1):
             set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
             inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
-            target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
+            target = targets_of(labels.to(device, non_blocking=True))  # [B, 1, H, W]
             outputs = self.compute.outputs(self.step_network, inputs).map(framing.unframe)
             batch_loss = loss(outputs, target)
             optimizer.zero_grad()

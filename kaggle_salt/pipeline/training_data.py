@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import shortlist
@@ -64,7 +65,7 @@ class TrainingData:
         hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
         labels = _read_labels(config, numbers, competition, hashes["folds_hash"])
         for one in labels.values():  # all from one file
-            hashes |= {"pseudo_hash": one.csv_hash, "pseudo_teachers": one.teachers}
+            hashes |= {"pseudo_hash": one.content_hash, "pseudo_teachers": one.teachers}
         if hashes.get("pseudo_teachers") == "all":
             listener.warn(
                 "the pseudo-labels come from networks of all folds, which have seen the tiles to "
@@ -85,13 +86,20 @@ class TrainingData:
         labels = self.labels[fold]
         test_row = {tile: row for row, tile in enumerate(own.test_ids)}
         images = own.test_images[[test_row[tile] for tile in labels.ids]]
-        masks = [rle.decode(text, own.tile_shape)[None] for text in labels.rle_masks]
         return TrainingTiles(
             np.concatenate([own.images, images]),
-            np.concatenate([own.masks, *masks]),
+            own.masks,
             *rows,
             pseudo_rows=np.arange(len(own.ids), len(own.ids) + len(images)),
+            labels=_levels(labels, own.tile_shape),
         )
+
+
+def _levels(labels: PseudoLabels, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Probability times 255, uint8 ``[N, H, W]``: 0 and 255 where the labels are masks."""
+    if labels.soft is not None:
+        return labels.soft
+    return np.stack([rle.decode(text, shape) for text in labels.rle_masks]).view(np.uint8) * 255
 
 
 def settle_for(competition: Competition, config: Config, listener: Listener) -> Config:

@@ -22,8 +22,8 @@ SEEDS = [(0, 0, row, 1) for row in range(4)]
 def tiles_of_one_grey(colour: bool = False) -> list[Sample]:
     """Four tiles of 4 x 6 pixels, tile k all of grey k + 1; tile 2 has salt in its last row."""
     masks = torch.zeros(4, 4, 6, dtype=torch.uint8)
-    masks[2, 3] = 1
-    masks[0, :, 0] = 1
+    masks[2, 3] = 255
+    masks[0, :, 0] = 255
     greys = [
         torch.full((4, 6, 3) if colour else (4, 6), k + 1, dtype=torch.uint8) for k in range(4)
     ]
@@ -52,7 +52,7 @@ def test_salt_that_is_there_stays_beside_the_salt_that_comes() -> None:
     tiles = tiles_of_one_grey()
     [(tile, mask), _] = mix_batch([tiles[0], tiles[2]], SEEDS[:2], AugmentConfig(
         mix="copy-paste", mix_probability=1.0))  # fmt: skip
-    assert mask.tolist() == [[1, 0, 0, 0, 0, 0]] * 3 + [[1] * 6]
+    assert mask.tolist() == [[255, 0, 0, 0, 0, 0]] * 3 + [[255] * 6]
     assert tile.tolist() == [[1] * 6] * 3 + [[3] * 6]
 
 
@@ -101,7 +101,7 @@ def batches(workers: int = 0, epochs: tuple[int, ...] = (0, 1), **augment: Any
             ) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
     tiles = tiny_tiles()
     sampler = EpochSampler(tiles.train_rows, 3, 5)
-    dataset = TileDataset(tiles.images, tiles.masks, AugmentConfig(**augment), 5)
+    dataset = TileDataset(tiles, AugmentConfig(**augment), 5)
     loader = train_loader(dataset, sampler, torch.device("cpu"), workers)
     found = []
     for sampler.epoch in epochs:
