@@ -159,6 +159,17 @@ class ScheduleConfig(Table):
     patience: PositiveInt = 5  #: epochs without improvement that make a plateau
 
 
+class ConsistencyConfig(Table):
+    """A further loss of a stage, on the test tiles: :mod:`kaggle_salt.learning.consistency`."""
+
+    weight: float = Field(default=0.0, ge=0)  #: of that loss; 0: there is none
+    loss: Literal["bce", "mse"] = "bce"  #: of probabilities, each weighed by the teacher's surety
+    tiles: PositiveFloat = 0.5  #: without masks, for each tile of a batch (two at least in all)
+    decay: Share = 0.99  #: what a step leaves of the teacher, a moving average of the weights
+    ramp: Share = 0.2  #: share of the stage over which the weight rises
+    cutmix: Probability = 0.5  #: that the student sees a box of another tile
+
+
 class StageConfig(Table):
     """One stage of training: a loss, an optimiser, a schedule, and which weights it hands on."""
 
@@ -167,6 +178,7 @@ class StageConfig(Table):
     #: tiles trained on: with masks, pseudo-labelled, or (where there are pseudo-labels) both
     tiles: Literal["masks", "pseudo", "mixed"] = "mixed"
     loss: LossConfig = LossConfig()
+    consistency: ConsistencyConfig = ConsistencyConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     shrink: PositiveInt = 1  #: train at 1/shrink of the input size (a quarter of the cost at 2)

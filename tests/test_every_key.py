@@ -151,7 +151,9 @@ def with_pseudo_rows() -> TrainingTiles:
     """Eight tiles to train on and four to validate; eight more have pseudo-labels."""
     tiles = tiny_tiles(20)
     rows = np.arange(20)
-    return TrainingTiles(tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:])
+    return TrainingTiles(
+        tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:], unlabelled=255 - tiles.images
+    )
 
 
 def trained(config: Config, folder: Path) -> FoldTraining:
@@ -245,6 +247,7 @@ def fold_hash(config: Config, folder: Path) -> object:
 
 
 HEADS = ("model.architecture=unet", "model.options={deep_supervision=true, empty_head=true}")
+CONSISTENCY = ("stage.first.consistency.weight=1.0",)
 LOVASZ = ("stage.first.loss.name=lovasz",)
 ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
 RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
@@ -288,6 +291,12 @@ CASES = {
     "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
+    "stage.consistency.weight": Case(("0.5", "1.0"), weights),
+    "stage.consistency.loss": Case(("mse",), weights, CONSISTENCY),
+    "stage.consistency.tiles": Case(("1.0", "1.5"), weights, CONSISTENCY),
+    "stage.consistency.decay": Case(("0.5",), weights, CONSISTENCY),
+    "stage.consistency.ramp": Case(("0.0", "0.9"), weights, CONSISTENCY),
+    "stage.consistency.cutmix": Case(("0.0", "1.0"), weights, CONSISTENCY),
     "stage.optimizer.name": Case(
         ("adam", "adamw"), weights, ("stage.first.optimizer.weight_decay=0.1",)
     ),
@@ -407,6 +416,10 @@ IDLE = {
         "model.options.empty_head is false",
     ),
     "stage.loss.empty_weight": ((), "model.options.empty_head is not given"),
+    **{
+        f"stage.consistency.{key}": ((), "consistency.weight is 0.0")
+        for key in ("loss", "tiles", "decay", "ramp", "cutmix")
+    },
     "stage.optimizer.clip": (
         ("stage.first.optimizer.normalized=true",), "optimizer.normalized is true",
     ),

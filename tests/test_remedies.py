@@ -313,12 +313,15 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("ensemble", "other", *CPU), remove("runs/other/fold1", "runs/other/fold2"),
                   ("runs/other/*", *TEST_FILES)),
     ],
-    "pseudo_label:_open_teachers": [
+    "training_data:refuse_no_test_tiles": [
         Situation(("pseudo-label", "tiny", *CPU),
                   remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),
                   added=SURE),
+        Situation(("train", "--config", "tiny.toml", "--run", "s", "--set",
+                   "stage.bce.consistency.weight=1", *CPU),
+                  remove("data/test.zip", "data/sample_submission.csv"), ("data/*", "runs/s/*")),
     ],
-    "pseudo_label:_open_teachers#2": [
+    "pseudo_label:_open_teachers": [
         Situation(("pseudo-label", "tiny", "tiny", *SURE, *CPU), changes=LABEL_FILES, again=False),
     ],
     "pseudo_label:_networks": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from kaggle_salt.learning.mixing import mix_batch
 
 #: A sample is asked for by (epoch, row): the epoch is part of its seed.
 Key = tuple[int, int]
+
+#: What a dataset has under a key.
+Sample = TypeVar("Sample")
 
 #: Ends the seeds by which samples are mixed: these are other draws than the augmentation's.
 MIXING = 1
@@ -66,7 +69,7 @@ class TrainingTiles:
 
 
 class TileDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented training tiles.
+    """Augmented training tiles and their labels, uint8 ``[H, W]``; a coloured tile ``[H, W, 3]``.
 
     Args:
         tiles: Where they are taken from.
@@ -176,13 +179,13 @@ class EpochSampler(Sampler[list[Key]]):
 
 
 def train_loader(
-    dataset: TileDataset, sampler: EpochSampler, device: torch.device, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader of (tiles, labels), uint8 ``[B, H, W]``; coloured tiles are ``[B, H, W, 3]``.
+    dataset: Dataset[Sample], sampler: Sampler[list[Key]], device: torch.device, workers: int
+) -> DataLoader[Sample]:
+    """A loader of batches: of (tiles, labels), where a :class:`TileDataset` is given.
 
     Args:
-        dataset: The training tiles.
-        sampler: Order of the batches.
+        dataset: Knows its samples by their keys.
+        sampler: The keys of each batch, in order.
         device: Where the batches go; memory is pinned for CUDA.
         workers: Loader processes; -1 takes none on the CPU (augmentation costs about a
             hundredth of a training step there) and up to 8 beside a GPU.

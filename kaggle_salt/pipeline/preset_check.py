@@ -117,4 +117,6 @@ def _needs(config: Config) -> list[str]:
         needs.append("the encoder's ImageNet weights, which salt train downloads")
     if not config.pseudo.file and any(stage.tiles == "pseudo" for stage in config.stage):
         needs.append("pseudo-labels: salt train --pseudo FILE")
+    if any(stage.consistency.weight for stage in config.stage):
+        needs.append("the test tiles, to learn from without masks")
     return needs

@@ -27,6 +27,7 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.members import predict_fold
+from kaggle_salt.pipeline.training_data import refuse_no_test_tiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.pseudo_labels import (
@@ -125,12 +126,7 @@ def _open_teachers(
     workspace: Workspace, names: Sequence[str], teachers: Teachers, competition: Competition
 ) -> list[RunFolder]:
     """The runs, if they were trained on these tiles and folds."""
-    if not competition.test_ids:
-        raise DataError(
-            f"{competition.path} has no test tiles to label",
-            expected="test.zip (or test/) and sample_submission.csv",
-            next_step="put them beside the training tiles: salt download",
-        )
+    refuse_no_test_tiles(competition, "to label")
     if not names or len(set(names)) < len(names):
         raise ConfigError(
             f"the teachers are named {' '.join(names) or 'nowhere'}",
