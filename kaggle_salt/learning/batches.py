@@ -65,7 +65,12 @@ class TrainingTiles:
     def label(self, row: int) -> NDArray[np.uint8]:
         """What a tile's pixels are, uint8 ``[H, W]``: 0 or 255 by its mask, or its pseudo-label."""
         behind = row - len(self.masks)
-        return self.labels[behind] if behind >= 0 else self.masks[row].view(np.uint8) * 255
+        label: NDArray[np.uint8] = (
+            np.where(self.masks[row], np.uint8(255), np.uint8(0))
+            if behind < 0
+            else self.labels[behind]
+        )
+        return label
 
 
 class TileDataset(Dataset[tuple[Tensor, Tensor]]):
