@@ -66,6 +66,7 @@ def sweep_stage(
     """Sweep the rates with a stage's loss and optimiser, on the batches that the fold begins with.
 
     The network starts from ``model.weights``, as the first stage does, whichever stage it is.
+    What a stage learns from tiles without masks is left out.
 
     Args:
         config: The run's configuration.

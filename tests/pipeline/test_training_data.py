@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import (
     Channels,
     Config,
+    ConsistencyConfig,
     InputConfig,
     ModelConfig,
     PseudoConfig,
@@ -89,6 +91,26 @@ def test_without_pseudo_labels_the_tiles_stay_on_disk(workspace: Workspace) -> N
     assert tiles.pseudo_rows.tolist() == []
     rows = sorted([*tiles.train_rows, *tiles.validation_rows])
     assert rows == list(range(6))
+
+
+def test_tiles_without_masks_are_the_test_tiles(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    learns = StageConfig(name="bce", epochs=1, consistency=ConsistencyConfig(weight=1.0))
+    data = TrainingData.open(workspace, Config(stage=(learns,)), "0", Listener())
+    tiles = data.tiles(0)
+    assert tiles.unlabelled is data.competition.test_images
+    assert np.array_equal(tiles.unlabelled, np.stack(made.test_images))
+    labelled = write_labels(workspace, {"0": [made.test_ids[0]]})
+    both = TrainingData.open(workspace, labelled, "0", Listener()).tiles(0)
+    assert np.array_equal(both.unlabelled, tiles.unlabelled)
+    for name in ("test.zip", "sample_submission.csv"):
+        (workspace.data / name).unlink(missing_ok=True)
+    shutil.rmtree(workspace.data / "test", ignore_errors=True)
+    found = r"has no test tiles for stage 'bce' to learn from(.|\n)*salt download"
+    with pytest.raises(DataError, match=found):
+        TrainingData.open(workspace, Config(stage=(learns,)), "0", Listener())
+    TrainingData.open(workspace, Config(stage=(STAGE,)), "0", Listener())
 
 
 def test_each_fold_has_its_own_labels(workspace: Workspace, made: TinyCompetition) -> None:
