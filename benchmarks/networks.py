@@ -13,7 +13,7 @@ from benchmarks.harness import Measurement, Setting, in_turn, item, seconds
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
-from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.batches import TrainingTiles, targets_of
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -108,8 +108,8 @@ class Rehearsal:
         self.keeper = Keeper(self.stage, self.training.folder, {})
         device = self.compute.device
         self.batches = [
-            (self.framing.prepare(images.to(device)), masks.to(device)[:, None])
-            for images, masks in self.training.loader
+            (self.framing.prepare(images.to(device)), targets_of(labels.to(device)))
+            for images, labels in self.training.loader
         ]
 
     def ours(self) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
     from kaggle_salt.pipeline.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Listener
-    from kaggle_salt.pseudo_labels import Balance, Teachers
+    from kaggle_salt.pseudo_origin import Balance, Teachers
 
 
 def make_folds(
@@ -252,15 +252,14 @@ def pseudo_label(
     confidence: float = 0.9,
     limit: int | None = None,
     balance: Balance = "training",
+    soft: bool = False,
     teachers: Teachers = "fold",
     out: AnyPath | None = None,
     overwrite: bool = False,
     device: str = "auto",
     verbose: bool = True,
 ) -> PseudoReport:
-    """Label the test tiles that trained runs are sure of, for ``train(pseudo=report.csv)``.
-
-    It is ``salt pseudo-label``.
+    """Label sure test tiles for ``train(pseudo=report.csv)``: it is ``salt pseudo-label``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
@@ -269,7 +268,8 @@ def pseudo_label(
         high: Pixels above this probability are sure.
         confidence: Share of a tile's pixels that must be sure.
         limit: Tiles to take at most for a fold.
-        balance: ``training``: as the training tiles' coverage; ``1st-place``: that one's splits.
+        balance: ``training`` as the training tiles, or ``1st-place``: splits of that solution.
+        soft: Keep what the teachers said, and learn from it in place of masks.
         teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
         out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
         overwrite: Replace a file made of something else.
@@ -281,9 +281,9 @@ def pseudo_label(
         DataError: There are no test tiles, or a run does not belong to this data.
     """
     from kaggle_salt.pipeline import pseudo_label as pipeline
-    from kaggle_salt.pseudo_labels import Confidence
+    from kaggle_salt.pseudo_origin import Confidence
 
-    wanted = Confidence(low, high, confidence, limit, balance)
+    wanted = Confidence(low, high, confidence, limit, balance, soft)
     return pipeline.pseudo_label(
         workspace_at(data), names_of(runs), wanted=wanted, teachers=teachers,
         out=optional_path(out), overwrite=overwrite, device=device, listener=_listener(verbose),

@@ -34,6 +34,7 @@ def refuse_seed(seed: int, next_step: str) -> None:
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 Channels = Literal["auto", "grey", "grey3", "grey+depth", "rgb"]
 
@@ -81,6 +82,16 @@ class AugmentConfig(Table):
     """What happens to a training tile before it is framed."""
 
     pipeline: str = "light"  #: a name from kaggle_salt.learning.augment
+    add: tuple[str, ...] = ()  #: names of further transforms, each for half of the tiles
+    #: what a tile gets from the next of its batch: a box of it (CutMix), or its salt
+    mix: Literal["none", "cutmix", "copy-paste"] = "none"
+    mix_probability: Probability = 0.5  #: that a tile of a batch is mixed
+
+    @property
+    def words(self) -> str:
+        """All of it in a few words."""
+        mix = "" if self.mix == "none" else f", {self.mix} {self.mix_probability:g}"
+        return " + ".join([self.pipeline, *self.add]) + mix
 
 
 class TrainingConfig(Table):
@@ -148,6 +159,17 @@ class ScheduleConfig(Table):
     patience: PositiveInt = 5  #: epochs without improvement that make a plateau
 
 
+class ConsistencyConfig(Table):
+    """A further loss of a stage, on the test tiles: :mod:`kaggle_salt.learning.consistency`."""
+
+    weight: float = Field(default=0.0, ge=0)  #: of that loss; 0: there is none
+    loss: Literal["bce", "mse"] = "bce"  #: of probabilities, each weighed by the teacher's surety
+    tiles: PositiveFloat = 0.5  #: without masks, for each tile of a batch (two at least in all)
+    decay: Share = 0.99  #: what a step leaves of the teacher, a moving average of the weights
+    ramp: Share = 0.2  #: share of the stage over which the weight rises
+    cutmix: Probability = 0.5  #: that the student sees a box of another tile
+
+
 class StageConfig(Table):
     """One stage of training: a loss, an optimiser, a schedule, and which weights it hands on."""
 
@@ -156,6 +178,7 @@ class StageConfig(Table):
     #: tiles trained on: with masks, pseudo-labelled, or (where there are pseudo-labels) both
     tiles: Literal["masks", "pseudo", "mixed"] = "mixed"
     loss: LossConfig = LossConfig()
+    consistency: ConsistencyConfig = ConsistencyConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     shrink: PositiveInt = 1  #: train at 1/shrink of the input size (a quarter of the cost at 2)

@@ -98,6 +98,7 @@ WITHOUT_ENCODER = ("classic-unet", "compact", "resunet")
 
 _LOVASZ = _when("stage.loss.name", "lovasz", "bce+lovasz")
 _EMPTY_HEAD = _when("model.options.empty_head", True)
+_CONSISTENCY = Reader((Choice("stage.consistency.weight", but=(0,), example=1),))
 _PLATEAU = _when("stage.schedule.name", "plateau")
 
 #: The keys that not every choice reads, and who does.
@@ -105,6 +106,9 @@ READERS: dict[str, Reader] = {
     "input.border": _when("input.framing", "pad"),
     "model.encoder": Reader(
         (Choice("model.architecture", but=WITHOUT_ENCODER, example="unet"),)
+    ),
+    "augment.mix_probability": Reader(
+        (Choice("augment.mix", but=("none",), example="cutmix"),)
     ),
     "pseudo.file": _when("stage.tiles", "mixed", "pseudo"),
     "pseudo.share": Reader(
@@ -117,6 +121,10 @@ READERS: dict[str, Reader] = {
     "stage.loss.side_weight": _when("model.options.deep_supervision", True),
     "stage.loss.nonempty_weight": _EMPTY_HEAD,
     "stage.loss.empty_weight": _EMPTY_HEAD,
+    **{
+        f"stage.consistency.{key}": _CONSISTENCY
+        for key in ("loss", "tiles", "decay", "ramp", "cutmix")
+    },
     # the norm is divided out afterwards, whatever it was clipped to
     "stage.optimizer.clip": _when("stage.optimizer.normalized", False),
     "stage.schedule.floor": Reader(

@@ -29,6 +29,7 @@ from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unrea
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning import training
+from kaggle_salt.learning.augment import ADDITIONS
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -43,12 +44,8 @@ from kaggle_salt.pipeline.preset_check import check_preset
 from kaggle_salt.pipeline.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_names, preset_path
-from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Network,
-    write_pseudo_labels,
-)
+from kaggle_salt.pseudo_labels import write_pseudo_labels
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network
 from kaggle_salt.runs import RunFolder
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition
@@ -154,7 +151,9 @@ def with_pseudo_rows() -> TrainingTiles:
     """Eight tiles to train on and four to validate; eight more have pseudo-labels."""
     tiles = tiny_tiles(20)
     rows = np.arange(20)
-    return TrainingTiles(tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:])
+    return TrainingTiles(
+        tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:], unlabelled=255 - tiles.images
+    )
 
 
 def trained(config: Config, folder: Path) -> FoldTraining:
@@ -248,6 +247,7 @@ def fold_hash(config: Config, folder: Path) -> object:
 
 
 HEADS = ("model.architecture=unet", "model.options={deep_supervision=true, empty_head=true}")
+CONSISTENCY = ("stage.first.consistency.weight=1.0",)
 LOVASZ = ("stage.first.loss.name=lovasz",)
 ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
 RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
@@ -267,6 +267,9 @@ CASES = {
     "model.weights": Case(("w.safetensors",), first_weights),
     "model.options": Case(("{hypercolumn=8}",), layers),
     "augment.pipeline": Case(("flip", "light", "strong"), weights),
+    "augment.add": Case(tuple(f'["{name}"]' for name in (*ADDITIONS, 'noise", "blur')), weights),
+    "augment.mix": Case(("cutmix", "copy-paste"), weights),
+    "augment.mix_probability": Case(("0.0", "1.0"), weights, ("augment.mix=cutmix",)),
     "training.seed": Case(("1",), weights),
     "training.batch_size": Case(("2",), weights),
     "training.precision": Case(("bf16",), logits),
@@ -288,6 +291,12 @@ CASES = {
     "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
+    "stage.consistency.weight": Case(("0.5", "1.0"), weights),
+    "stage.consistency.loss": Case(("mse",), weights, CONSISTENCY),
+    "stage.consistency.tiles": Case(("1.0", "1.5"), weights, CONSISTENCY),
+    "stage.consistency.decay": Case(("0.5",), weights, CONSISTENCY),
+    "stage.consistency.ramp": Case(("0.0", "0.9"), weights, CONSISTENCY),
+    "stage.consistency.cutmix": Case(("0.0", "1.0"), weights, CONSISTENCY),
     "stage.optimizer.name": Case(
         ("adam", "adamw"), weights, ("stage.first.optimizer.weight_decay=0.1",)
     ),
@@ -393,6 +402,7 @@ def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
 
 #: For every key that not every choice reads: settings under which nothing does, and what is told.
 IDLE = {
+    "augment.mix_probability": ((), "mix is none"),
     "input.border": (("input.framing=resize",), "framing is resize"),
     "model.encoder": ((), "model.architecture is compact"),
     "pseudo.file": (("stage.first.tiles=masks",), "tiles is masks"),
@@ -406,6 +416,10 @@ IDLE = {
         "model.options.empty_head is false",
     ),
     "stage.loss.empty_weight": ((), "model.options.empty_head is not given"),
+    **{
+        f"stage.consistency.{key}": ((), "consistency.weight is 0.0")
+        for key in ("loss", "tiles", "decay", "ramp", "cutmix")
+    },
     "stage.optimizer.clip": (
         ("stage.first.optimizer.normalized=true",), "optimizer.normalized is true",
     ),

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "runs", "predictions", "pseudo_labels", "presets",
+    "errors", "files", "runs", "predictions", "pseudo_labels", "presets", "pseudo_origin",
     "config", "config_readers", "config_faults", "config_file",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "runs": {"errors", "files"},
     "predictions": {"errors", "files", "runs"},
-    "pseudo_labels": {"errors", "files"},
+    "pseudo_labels": {"errors", "files", "pseudo_origin"},
+    "pseudo_origin": {"errors"},
     "config": {"errors", "files"},
     "config_readers": {"config"},
     "config_faults": {"errors", "config", "config_readers"},

@@ -363,12 +363,15 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("compare", "tiny/fold0", "other/fold1"), again=False),
         Situation(("compare", "tiny/fold0", "tiny/fold1"), fills=("other",), again=False),
     ],
-    "pseudo_label:_open_teachers": [
+    "training_data:refuse_no_test_tiles": [
         Situation(("pseudo-label", "tiny", *CPU),
                   remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),
                   added=SURE),
+        Situation(("train", "--config", "tiny.toml", "--run", "s", "--set",
+                   "stage.bce.consistency.weight=1", *CPU),
+                  remove("data/test.zip", "data/sample_submission.csv"), ("data/*", "runs/s/*")),
     ],
-    "pseudo_label:_open_teachers#2": [
+    "pseudo_label:_open_teachers": [
         Situation(("pseudo-label", "tiny", "tiny", *SURE, *CPU), changes=LABEL_FILES, again=False),
     ],
     "pseudo_label:_networks": [

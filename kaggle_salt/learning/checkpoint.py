@@ -32,6 +32,7 @@ class Progress:
     bad_epochs: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, cost: float) -> bool:
         """Take note of an epoch's cost (lower is better); whether it was never as low."""
@@ -47,7 +48,7 @@ class Progress:
         self.stage += 1
         self.stage_epoch = 0
         self.best_cost, self.bad_epochs = float("inf"), 0
-        self.schedule, self.kept = {}, {}
+        self.schedule, self.kept, self.teacher = {}, {}, {}
 
 
 def save_checkpoint(

@@ -20,15 +20,21 @@ from torch import Tensor, nn
 from kaggle_salt.config import Config, StageConfig
 from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.files import write_text
-from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
+from kaggle_salt.learning.batches import (
+    EpochSampler,
+    TileDataset,
+    TrainingTiles,
+    targets_of,
+    train_loader,
+)
 from kaggle_salt.learning.checkpoint import (
     Checkpoint,
     Progress,
     load_checkpoint,
     save_checkpoint,
 )
+from kaggle_salt.learning.consistency import MeanTeacher
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import Keeper
@@ -84,9 +90,7 @@ class FoldTraining:
         self.sampler = EpochSampler(
             tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
         )
-        dataset = TileDataset(
-            tiles.images, tiles.masks, Augmenter(config.augment.pipeline), self.seed
-        )
+        dataset = TileDataset(tiles, config.augment, self.seed)
         self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
         self.progress = Progress()
 
@@ -114,22 +118,35 @@ class FoldTraining:
         optimizer = make_optimizer(stage.optimizer, self.network)
         schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, len(self.sampler))
         keeper = Keeper(stage, self.folder, progress.kept)
+        teacher = self._make_teacher(stage, framing)
         if checkpoint and progress.stage_epoch > 0:
             optimizer.load_state_dict(checkpoint.optimizer)
             schedule.state = dict(progress.schedule)
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()
             with explained_failures():
-                train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
+                train_loss = self._train_epoch(
+                    stage, framing, loss, optimizer, schedule, keeper, teacher
+                )
             validation = validate(self.network, self.tiles, framing, loss, self.compute)
             improved = self._end_epoch(stage, schedule, train_loss, validation, started)
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
             progress.kept = keeper.state_dict()
+            progress.teacher = teacher.state_dict() if teacher else {}
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
         if keeper.hand_on(self.network):
             reestimate_batch_norm(self.network, self._plain_inputs(framing), self.compute.forward)
         progress.next_stage()
         save_checkpoint(self.folder.checkpoint, progress, self.network, None)
+
+    def _make_teacher(self, stage: StageConfig, framing: Framing) -> MeanTeacher | None:
+        """The teacher of a stage that learns from tiles without masks, too."""
+        if not stage.consistency.weight:
+            return None
+        return MeanTeacher(
+            self.config, stage, self.network, self.tiles.unlabelled, framing, self.compute,
+            seed=self.seed, steps=len(self.sampler), state=self.progress.teacher,
+        )  # fmt: skip
 
     def _train_epoch(
         self,
@@ -139,32 +156,55 @@ class FoldTraining:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         keeper: Keeper,
+        teacher: MeanTeacher | None = None,
     ) -> float:
         """One pass over the training tiles; returns the mean loss, for which alone it waits."""
-        progress, device, steps = self.progress, self.compute.device, len(self.sampler)
+        progress, steps = self.progress, len(self.sampler)
         self.sampler.epoch = progress.epoch
         self.network.train()
         self.watcher.epoch_starts(f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", steps)
-        running = RunningLoss(device)
+        running = RunningLoss(self.compute.device)
         first_step = progress.stage_epoch * steps
-        for number, (tiles, masks) in enumerate(self.loader, start=1):
+        if teacher:
+            teacher.begin_epoch(progress.epoch, first_step)
+        for number, (tiles, labels) in enumerate(self.loader, start=1):
             set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
-            inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
-            target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
-            outputs = self.compute.outputs(self.step_network, inputs).map(framing.unframe)
-            batch_loss = loss(outputs, target)
+            batch_loss = self._batch_loss(tiles, labels, framing, loss, teacher)
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]
             if stage.optimizer.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
             optimizer.step()
             keeper.after_step(self.network)
+            if teacher:
+                teacher.after_step(self.network)
             running.add(batch_loss)
             if number % LOOK_EVERY == 0 and number < steps:
                 self._report(stage, number, running.look())
         mean = running.mean()
         self._report(stage, steps, mean)
         return mean
+
+    def _batch_loss(
+        self,
+        tiles: Tensor,
+        labels: Tensor,
+        framing: Framing,
+        loss: Loss,
+        teacher: MeanTeacher | None,
+    ) -> Tensor:
+        """The loss of a batch; with a teacher that of tiles without masks too, in the same pass."""
+        device = self.compute.device
+        seen = tiles.to(device, non_blocking=True)
+        if teacher:
+            seen = torch.cat([seen, teacher.next_tiles()])
+        inputs = framing.prepare(seen)  # [B (+ U), C, S, S]
+        target = targets_of(labels.to(device, non_blocking=True))  # [B, 1, H, W]
+        outputs = self.compute.outputs(self.step_network, inputs).map(framing.unframe)
+        if not teacher:
+            return loss(outputs, target)
+        own = len(target)
+        return loss(outputs.first(own), target) + teacher.loss(outputs.logits[own:])
 
     def _report(self, stage: StageConfig, steps: int, loss: float | None) -> None:
         """Tell the watcher the mean loss, if one is known already."""

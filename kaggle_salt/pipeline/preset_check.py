@@ -43,7 +43,7 @@ class PresetReport:
         framing: How a tile becomes as large: pad or resize.
         channels: What the network sees of it.
         made_of: What these channels are, in a line.
-        augmentation: Name of the pipeline.
+        augmentation: What is done to a training tile, in a few words.
         stages: In the order they are trained.
         needs: What has to be there when it is trained.
     """
@@ -91,7 +91,7 @@ def check_preset(source: str, tile: int) -> PresetReport:
         framing=config.input.framing,
         channels=asked,
         made_of=describe(asked),
-        augmentation=config.augment.pipeline,
+        augmentation=config.augment.words,
         stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
         needs=tuple(_needs(config)),
     )
@@ -117,4 +117,6 @@ def _needs(config: Config) -> list[str]:
         needs.append("the encoder's ImageNet weights, which salt train downloads")
     if not config.pseudo.file and any(stage.tiles == "pseudo" for stage in config.stage):
         needs.append("pseudo-labels: salt train --pseudo FILE")
+    if any(stage.consistency.weight for stage in config.stage):
+        needs.append("the test tiles, to learn from without masks")
     return needs

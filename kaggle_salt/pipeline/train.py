@@ -121,6 +121,8 @@ def _train_one(
         return read_summary(folder)
     tiles = data.tiles(fold)
     pseudo = f"{len(tiles.pseudo_rows)} with pseudo-labels, " if len(tiles.pseudo_rows) else ""
+    if any(stage.consistency.weight for stage in config.stage):
+        pseudo += f"{len(tiles.unlabelled)} without masks, "
     listener.note(
         f"run {run.name}, fold {fold}: {len(tiles.train_rows)} tiles to train on, {pseudo}"
         f"{len(tiles.validation_rows)} to validate, on {compute}"
