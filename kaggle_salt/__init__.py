@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         load_preset,
         make_folds,
         pseudo_label,
-        submit,
         train,
     )
+    from kaggle_salt.api_outputs import predict, submit
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -40,6 +40,7 @@ __all__ = [
     "image_scores",
     "load_preset",
     "make_folds",
+    "predict",
     "pseudo_label",
     "score",
     "submit",
@@ -49,9 +50,8 @@ __all__ = [
 
 #: The modules that hold them.
 _HOMES = {
-    "api": (
-        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
-    ),
+    "api": ("check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train"),
+    "api_outputs": ("predict", "submit"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

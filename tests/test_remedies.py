@@ -306,7 +306,7 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(imported, lambda: put(Path("data/depths.csv"), b"id,z\n")),
                   ("runs/foreign-2/*",), again=False),
     ],
-    "members:open_member": [
+    "members:trained_folds": [
         Situation(("ensemble", "other", *CPU),
                   all_of(remove("runs/other/fold1"), half_trained("other", 2)),
                   ("runs/other/fold2/*", *TEST_FILES)),
@@ -378,11 +378,11 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
                   called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
     ],
-    "submit:_chosen_rule#2": [
+    "decided:chosen_rule#2": [
         Situation(("submit",), all_of(BOTH, without("rule")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
-    "submit:_chosen_rule": [
+    "decided:chosen_rule": [
         Situation(("submit",), all_of(BOTH, without("rule", "level")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
