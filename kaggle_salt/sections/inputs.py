@@ -31,8 +31,11 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
         raise DataError(
             "no picture is named", expected="files, folders or globs", next_step="name some"
         )
-    found = [path for given in inputs for path in _expand(given)]
-    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        for path in _expand(given):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def _expand(given: Path) -> Iterator[Path]:
