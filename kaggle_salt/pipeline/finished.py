@@ -162,7 +162,7 @@ def refuse_other_tiles(finished: FinishedRun, tile_shape: tuple[int, int]) -> No
         raise DataError(
             f"{finished.run.name} was trained on tiles of {own} pixels, these have {others}",
             expected="tiles of the same size",
-            next_step="train on these tiles, or take salt predict, which cuts any image",
+            next_step="train a network on these tiles",
         )
 
 

@@ -100,7 +100,7 @@ def test_other_tiles_than_its_own_are_refused(decided: Path) -> None:
     write_competition(Path("small"), shape=(8, 9))
     refused(3, "submit", "--model", OUT, "--data", "small", *CPU,
             found="network was trained on tiles of 32x32 pixels, these have 8x9",
-            expected="the same size", then="take salt predict")  # fmt: skip
+            expected="the same size", then="train a network on these tiles")  # fmt: skip
     write_competition(Path("no-tests"), n_test=0)
     with pytest.raises(DataError, match="no-tests has no test tiles"):
         submit("no-tests", model=str(OUT), verbose=False)
