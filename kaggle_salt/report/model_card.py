@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kaggle_salt.competition.decision import Rule
+
 _CARD = """\
 # {name}: a network that finds salt in seismic tiles
 
@@ -18,7 +20,7 @@ says what it was made of.
 
 Grey or coloured images of a seismic section, best at the scale of its training tiles, which are
 {height} x {width} pixels. It gives the probability of salt for every pixel. Masks are made by the
-rule {rule}, chosen out of fold.
+rule *{rule}*, chosen out of fold.
 
 ## How good it is
 
@@ -55,7 +57,7 @@ def model_card(manifest: Mapping[str, Any], made: Mapping[str, Any], megabytes: 
         made: The ``ensemble.json`` of the run it comes from.
         megabytes: Size of its weights.
     """
-    compared, rule = manifest["compared"], made["decision"]["rule"]
+    compared = manifest["compared"]
     height, width = manifest["tile_shape"]
     teachers = manifest["teachers"]
     return _CARD.format(
@@ -65,7 +67,7 @@ def model_card(manifest: Mapping[str, Any], made: Mapping[str, Any], megabytes: 
         fold=manifest["packed_from"]["fold"],
         height=height,
         width=width,
-        rule=_rule_text(rule),
+        rule=Rule.from_json(made["decision"]["rule"]),
         tiles=compared["tiles"],
         score=compared["score"],
         packed_score=compared["packed_score"],
@@ -78,11 +80,6 @@ def model_card(manifest: Mapping[str, Any], made: Mapping[str, Any], megabytes: 
         else "",
         train_hash=manifest.get("train_hash"),
     )
-
-
-def _rule_text(rule: Mapping[str, Any]) -> str:
-    then = f", then {', '.join(rule['steps'])}" if rule["steps"] else ""
-    return f"probability above {rule['level'] / 255:.4f}, at least {rule['min_area']} pixels{then}"
 
 
 def _score_text(out_of_fold: Mapping[str, Any]) -> str:

@@ -177,6 +177,17 @@ def test_bad_input_changes_nothing(trained: Path) -> None:
     assert files_under(trained) == before
 
 
+def test_a_folder_that_cannot_be_read(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    Path("locked").mkdir()
+    monkeypatch.setattr(Path, "iterdir", denied)
+    refused(1, "predict", "locked", "--run", "tiny", *CPU,
+            found="PermissionError: .*Permission denied: 'locked'", expected="can be read",
+            then="mend that and run the same command again")  # fmt: skip
+
+
 def test_half_an_image_leaves_what_is_done_already(trained: Path) -> None:
     whole = png(draw_section(400, 200))
     put(Path("b.png"), whole[: len(whole) // 2])
