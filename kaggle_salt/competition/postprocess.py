@@ -57,12 +57,14 @@ class Step:
         empties: Where the step only empties masks, and whatever the mask: which, bool ``[N]``,
             from the context alone. Such a step is judged exactly at all levels at once; any
             other is judged by applying it.
+        of_neighbours: It looks at the masks of neighbours, and so needs a table of mosaics.
     """
 
     name: str
     what: str
     apply: Callable[[NDArray[np.bool_], TileContext], NDArray[np.bool_]]
     empties: Callable[[TileContext], NDArray[np.bool_]] | None = None
+    of_neighbours: bool = False
 
 
 def emptying(name: str, what: str, empties: Callable[[TileContext], NDArray[np.bool_]]) -> Step:

@@ -26,7 +26,7 @@ from kaggle_salt.files import files_hash, read_json, write_json, write_text
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles
 from kaggle_salt.learning.keeping import halve_weights
-from kaggle_salt.pipeline.decided import chosen_rule
+from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
     ready_run,
@@ -100,7 +100,8 @@ def ship(
     open_member(open_run(workspace.runs, run), 1.0, competition)
     finished = ready_run(workspace, run=run, listener=listener)
     made = _refuse_unready(finished, fold)
-    rule = chosen_rule(finished.document.parent, made)
+    rule = without_neighbours(chosen_rule(finished.document.parent, made))
+    made = {**made, "decision": {**made["decision"], "rule": rule.as_json()}}
     taught = _teachers(workspace, teachers)
     _clear(out, overwrite=overwrite)
     packed = RunFolder(out)

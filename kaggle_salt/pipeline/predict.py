@@ -1,7 +1,8 @@
 """``salt predict``: masks of images of any size, from a run's networks.
 
 An image as large as the tiles that the run was trained on is treated as a test tile is: its
-probabilities are those that ``salt ensemble`` stores, its mask that of ``salt submit``. A larger
+probabilities are those that ``salt ensemble`` stores, its mask that of ``salt submit``, but for
+steps that look at a tile's neighbours in mosaics. A larger
 one is cut into overlapping tiles (:mod:`kaggle_salt.sections.tiling`), and of the run's rule it
 takes the threshold alone: minimum area and steps were chosen for whole tiles. The depth of
 ``grey+depth`` is the row's place within each tile, as in training.
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import PLAIN_RULE, Rule, nearest_level
 from kaggle_salt.competition.postprocess import TileContext
-from kaggle_salt.pipeline.decided import chosen_rule
+from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import FinishedRun, TilePredictor, ready_run, tile_predictor
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.sections.headers import Header, read_header
@@ -132,6 +133,7 @@ def _rule(finished: FinishedRun, threshold: float | None) -> tuple[Rule, str]:
     """The rule, and where it comes from."""
     if finished.made is not None:
         rule = chosen_rule(finished.document.parent, finished.made, threshold)
+        rule = without_neighbours(rule)
         chosen = f"chosen out of fold ({finished.document})"
     else:
         level = PLAIN_RULE.level if threshold is None else nearest_level(threshold)

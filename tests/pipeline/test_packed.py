@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kaggle_salt import predictions, submit
+from kaggle_salt.competition.postprocess import STEPS
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.learning.keeping import halve_weights, read_origin
@@ -93,6 +95,21 @@ def test_the_network_that_the_package_carries(
     assert again.existed
     assert files_under(decided) == before
     assert salt("submit", "--ensemble", "shipped", "--name", "other", "--threshold", ".3")
+
+
+def test_steps_that_look_at_neighbours_stay_behind(
+    decided: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Path("runs/ensemble/tiny/ensemble.json")
+    told = json.loads(document.read_text("utf-8"))
+    told["decision"]["rule"] |= {"level": 90, "steps": ["blank-empty"]}
+    document.write_text(json.dumps(told), encoding="utf-8")
+    monkeypatch.setitem(STEPS, "blank-empty", replace(STEPS["blank-empty"], of_neighbours=True))
+    pack()
+    kept = json.loads((OUT / "ensemble.json").read_text("utf-8"))["decision"]["rule"]
+    assert (kept["level"], kept["steps"]) == (90, [])
+    put(Path("tile.png"), png(np.zeros((32, 32), np.uint8)))
+    assert "threshold 0.3529" in salt("predict", "tile.png", "--run", "tiny", *CPU).stdout
 
 
 def test_other_tiles_than_its_own_are_refused(decided: Path) -> None:
