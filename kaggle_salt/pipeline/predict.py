@@ -2,10 +2,10 @@
 
 An image as large as the tiles that the run was trained on is treated as a test tile is: its
 probabilities are those that ``salt ensemble`` stores, its mask that of ``salt submit``, but for
-steps that look at a tile's neighbours in mosaics. A larger
-one is cut into overlapping tiles (:mod:`kaggle_salt.sections.tiling`), and of the run's rule it
-takes the threshold alone: minimum area and steps were chosen for whole tiles. The depth of
-``grey+depth`` is the row's place within each tile, as in training.
+steps that look at a tile's neighbours in mosaics. A larger one is cut into overlapping tiles
+(:mod:`kaggle_salt.sections.tiling`), and of the run's rule it takes the threshold alone: minimum
+area and steps were chosen for whole tiles. The depth of ``grey+depth`` is the row's place within
+each tile, as in training.
 """
 
 from __future__ import annotations
