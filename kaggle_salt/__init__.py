@@ -13,11 +13,10 @@ if TYPE_CHECKING:
         load_preset,
         make_folds,
         pseudo_label,
-        submit,
         train,
     )
     from kaggle_salt.api_comparing import compare, list_runs, sweep
-    from kaggle_salt.api_outputs import export
+    from kaggle_salt.api_outputs import export, predict, submit
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -45,6 +44,7 @@ __all__ = [
     "list_runs",
     "load_preset",
     "make_folds",
+    "predict",
     "pseudo_label",
     "score",
     "submit",
@@ -55,11 +55,9 @@ __all__ = [
 
 #: The modules that hold them.
 _HOMES = {
-    "api": (
-        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
-    ),
+    "api": ("check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train"),
     "api_comparing": ("compare", "list_runs", "sweep"),
-    "api_outputs": ("export",),
+    "api_outputs": ("export", "predict", "submit"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -3,7 +3,8 @@
 Each takes what a person has at hand (a path as text, a fold as a number, settings as a dict),
 turns it into what the pipeline takes, and calls the one function there that the command line
 calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
-``verbose=False``. Its other part is :mod:`kaggle_salt.api_comparing`.
+``verbose=False``. Its other parts are :mod:`kaggle_salt.api_comparing` and, for what leaves the
+house (submissions, masks, networks), :mod:`kaggle_salt.api_outputs`.
 
 Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
 """
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
-    from kaggle_salt.pipeline.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Listener
     from kaggle_salt.pseudo_origin import Balance, Teachers
 
@@ -207,39 +207,6 @@ def ensemble(
         workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
         post=post, mosaic=optional_path(mosaic), require_all=require_all, device=device,
         listener=_listener(verbose),
-    )  # fmt: skip
-
-
-def submit(
-    data: Place = "data",
-    *,
-    ensemble: str | None = None,
-    name: str | None = None,
-    threshold: float | None = None,
-    min_area: int | None = None,
-    overwrite: bool = False,
-    verbose: bool = True,
-) -> SubmissionReport:
-    """Write the submission CSV, read it back and compare it with the masks; ``salt submit``.
-
-    Args:
-        data: Folder with Kaggle's files, or a workspace.
-        ensemble: Name of an ensemble; by default the one made last.
-        name: Name of the submission; by default the ensemble's.
-        threshold: In place of the one chosen out of fold, in [0, 1].
-        min_area: In place of the one chosen out of fold, in pixels.
-        overwrite: Replace a submission of that name made of something else.
-        verbose: Print how the work goes; without it only warnings.
-
-    Raises:
-        ConfigError: There is no ensemble, or another submission has the name.
-        DataError: The ids are not those of the sample submission.
-    """
-    from kaggle_salt.pipeline import submit as pipeline
-
-    return pipeline.submit(
-        workspace_at(data), ensemble=ensemble, name=name, threshold=threshold, min_area=min_area,
-        overwrite=overwrite, listener=_listener(verbose),
     )  # fmt: skip
 
 

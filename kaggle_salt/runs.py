@@ -184,6 +184,13 @@ def _number(path: Path) -> int:
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
 
 
+def trained_runs(runs: Path) -> list[str]:
+    """Names of the runs with a finished fold; the one whose fold was finished last is last."""
+    summaries = sorted(runs.glob("*/fold*/fold.json"), key=lambda path: path.stat().st_mtime)
+    latest_first = dict.fromkeys(path.parent.parent.name for path in reversed(summaries))
+    return list(latest_first)[::-1]
+
+
 def open_run(runs: Path, name: str) -> RunFolder:
     """Find the run called ``name`` under the folder ``runs``.
 

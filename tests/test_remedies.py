@@ -22,8 +22,9 @@ from kaggle_salt.config import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning.training import FoldTraining
+from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
-from tests.makers import put
+from tests.makers import png, put
 from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data
 
@@ -177,6 +178,10 @@ def mosaics(*lines: str) -> Callable[[], None]:
         Path("m.csv").write_text("\n".join(("id,mosaic,row,column", *rows)), encoding="utf-8")
 
     return write
+
+
+def picture() -> None:
+    put(Path("tile.png"), png(np.zeros((32, 32), np.uint8)))
 
 
 def submission() -> None:
@@ -336,7 +341,22 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(imported, lambda: put(Path("data/depths.csv"), b"id,z\n")),
                   ("runs/foreign-2/*",), again=False),
     ],
+    "finished:ready_run": [
+        Situation(("predict", "tile.png", *CPU), all_of(picture, remove("runs")),
+                  ("runs/*", "predictions/*")),
+    ],
+    "finished:_open_model": [
+        Situation(("predict", "tile.png", "--model", "shipped", *CPU),
+                  all_of(picture, remove("runs")), ("runs/*",), again=False),
+    ],
+    "packed:_refuse_unready": [
+        Situation(("ship", "tiny", "--out", "network", *CPU),
+                  changes=("network/*", *TEST_FILES)),
+    ],
     "members:trained_folds": [
+        Situation(("predict", "tile.png", "--run", "other", *CPU),
+                  all_of(picture, remove("runs/other/fold1"), half_trained("other", 2)),
+                  ("runs/other/fold2/*", "predictions/*")),
         Situation(("ensemble", "other", *CPU),
                   all_of(remove("runs/other/fold1"), half_trained("other", 2)),
                   ("runs/other/fold2/*", *TEST_FILES)),
@@ -431,11 +451,11 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
                   called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
     ],
-    "submit:_chosen_rule#2": [
+    "decided:chosen_rule#2": [
         Situation(("submit",), all_of(BOTH, without("rule")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
-    "submit:_chosen_rule": [
+    "decided:chosen_rule": [
         Situation(("submit",), all_of(BOTH, without("rule", "level")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
@@ -513,6 +533,7 @@ def test_the_advice_helps_and_harms_nothing_else(
     situation: Situation,
 ) -> None:
     monkeypatch.setattr(kaggle_client, "_connect", Kaggle)
+    monkeypatch.setattr(finished, "SHIPPED", Path("nothing"))
     tiny_is_what_suits(monkeypatch)
     situation.breaks()
     hit.clear()

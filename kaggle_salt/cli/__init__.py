@@ -12,6 +12,7 @@ from kaggle_salt.cli import (  # after run_commands: the help names the commands
     compare_commands,
     export_commands,
     mosaic_commands,
+    predict_commands,
     pseudo_commands,
     tune_commands,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "export_commands",
     "main",
     "mosaic_commands",
+    "predict_commands",
     "prepare_commands",
     "preset_commands",
     "pseudo_commands",

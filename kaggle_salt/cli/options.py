@@ -54,6 +54,9 @@ RunName = Annotated[
     str | None,
     typer.Option(help="Name of the run; else the preset's.", autocompletion=run_names),
 ]
+Model = Annotated[
+    str | None, typer.Option(help="shipped, or a folder of salt ship, in place of what is trained.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, as in input.size=96.")
 ]

@@ -9,9 +9,11 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from kaggle_salt.config import StageConfig
+from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
 from kaggle_salt.runs import FoldFolder
@@ -85,10 +87,40 @@ def save_weights(network: nn.Module, path: Path, origin: Mapping[str, Any]) -> N
         origin: What the file says of its training, as :func:`read_origin` gives it back.
     """
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    _write(state, path, origin)
+
+
+def _write(state: dict[str, Tensor], path: Path, origin: Mapping[str, Any]) -> None:
     # one entry: of several the order, and with it the file's hash, would be left to chance
     metadata = {ORIGIN: json.dumps(origin, sort_keys=True)} if origin else None
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata)
+
+
+def halve_weights(path: Path, out: Path) -> None:
+    """Write weights again with half the bytes, atomically; what the file says of itself stays.
+
+    Kernels become float16. Biases, norms and their statistics are few and stay as they are: a
+    variance can be larger than float16 holds.
+
+    Args:
+        path: Safetensors.
+        out: The file to write.
+
+    Raises:
+        TrainingError: A weight is too large for float16.
+    """
+    state, origin = safetensors.torch.load_file(path), read_origin(path)
+    for name, tensor in state.items():
+        if tensor.ndim > 1 and tensor.dtype == torch.float32:
+            state[name] = tensor.half()
+            if not state[name].isfinite().all():
+                raise TrainingError(
+                    f"{path}: {name} holds a weight that float16 cannot hold",
+                    expected=f"weights below {torch.finfo(torch.float16).max:.0f}",
+                    next_step="another fold or run",
+                )
+    _write(state, out, origin)
 
 
 def read_origin(path: Path) -> dict[str, Any]:

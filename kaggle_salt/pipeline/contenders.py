@@ -19,9 +19,9 @@ from kaggle_salt.ensembling.thresholds import cross_fitted_decisions, tile_score
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.decided import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, open_members, out_of_fold
 from kaggle_salt.pipeline.scores import Truth
-from kaggle_salt.pipeline.submit import make_ensemble_again
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder

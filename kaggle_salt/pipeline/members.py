@@ -18,7 +18,7 @@ from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
-from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.runs import RunFolder, open_run, trained_runs
 
 
 @dataclass(frozen=True)
@@ -172,22 +172,18 @@ def predict_fold(
 
 def _last_run(workspace: Workspace, listener: Listener) -> str:
     """Name of the run whose fold was finished last."""
-    finished = sorted(
-        (summary.stat().st_mtime, summary.parent.parent.name)
-        for summary in workspace.runs.glob("*/fold*/fold.json")
-    )
+    finished = trained_runs(workspace.runs)
     if not finished:
         raise ConfigError(
             f"no run in {workspace.runs} has a trained fold",
             expected="at least one",
             next_step="salt train --fold 0",
         )
-    names = {name for _, name in finished}
-    last = finished[-1][1]
-    if len(names) > 1:
+    last = finished[-1]
+    if len(finished) > 1:
         listener.note(
             f"taking run {last}, trained last; to blend runs, name them: "
-            + salt_command("ensemble", *sorted(names))
+            + salt_command("ensemble", *sorted(finished))
         )
     return last
 
