@@ -7,7 +7,9 @@ package loads none of it; each name is fetched from its module when it is first 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kaggle_salt.api import (
+    from kaggle_salt.api.comparing import compare, list_runs, sweep
+    from kaggle_salt.api.outputs import export, predict, submit
+    from kaggle_salt.api.training import (
         check_data,
         ensemble,
         load_preset,
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
         pseudo_label,
         train,
     )
-    from kaggle_salt.api_comparing import compare, list_runs, sweep
-    from kaggle_salt.api_outputs import export, predict, submit
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -55,9 +55,11 @@ __all__ = [
 
 #: The modules that hold them.
 _HOMES = {
-    "api": ("check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train"),
-    "api_comparing": ("compare", "list_runs", "sweep"),
-    "api_outputs": ("export", "predict", "submit"),
+    "api.training": (
+        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train",
+    ),
+    "api.comparing": ("compare", "list_runs", "sweep"),
+    "api.outputs": ("export", "predict", "submit"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

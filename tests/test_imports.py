@@ -47,17 +47,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {*WORDS, *WINGS, "competition", "sections", "synthetic", "report"},
     "cli": BELOW_SHELL,
     "api": BELOW_SHELL,  # what the command line is to a shell, it is to Python
-    "api_comparing": {*BELOW_SHELL, "api"},
-    "api_outputs": {*BELOW_SHELL, "api"},
     "__main__": {"cli"},
     "": {
         *BELOW_SHELL,
         "api",
-        "api_comparing",
-        "api_outputs",
     },  # kaggle_salt/__init__.py: fetches names when they are asked for
 }
-SHELL = {"cli", "api", "api_comparing", "api_outputs", "__main__"}
+SHELL = {"cli", "api", "__main__"}
 SHELL_LIBRARIES = ("rich", "typer", "click")
 SHELL_CALLS = (
     "print", "exit", "quit", "sys.exit", "os._exit", "SystemExit",

@@ -75,8 +75,7 @@ def submit(
     competition = workspace.open(listener)
     if model is not None:
         _refuse_both(ensemble, model)
-        network = ready_run(workspace, model=model, listener=listener)
-        ensemble = predict_test_tiles(workspace, network, competition, device, listener)
+        ensemble = _predicted_by(model, workspace, competition, device, listener)
     folder = _find_ensemble(workspace, ensemble)
     made = read_json(folder / "ensemble.json")
     rule = chosen_rule(folder, made, threshold, min_area)
@@ -98,6 +97,14 @@ def _refuse_both(ensemble: str | None, model: str) -> None:
             expected="one of the two",
             next_step="leave out --ensemble, or --model",
         )
+
+
+def _predicted_by(
+    model: str, workspace: Workspace, competition: Competition, device: str, listener: Listener
+) -> str:
+    """Predict the test tiles with a network that was packed; the ensemble that it makes."""
+    network = ready_run(workspace, model=model, listener=listener)
+    return predict_test_tiles(workspace, network, competition, device, listener)
 
 
 def _write(

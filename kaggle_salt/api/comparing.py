@@ -1,11 +1,11 @@
-"""What looks at several runs, as functions: the part of :mod:`kaggle_salt.api` about comparing."""
+"""What looks at several runs, as functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kaggle_salt.api import _listener
+from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import AnyPath, Place, optional_path, workspace_at
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def compare(
 
     return pipeline.compare(
         workspace_at(data), runs, at_half=at_half, html=optional_path(html),
-        listener=_listener(verbose),
+        listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -85,5 +85,5 @@ def sweep(
 
     return pipeline.sweep(
         workspace_at(data), Path(file), device=device, html=optional_path(html),
-        listener=_listener(verbose),
+        listener=listener_for(verbose),
     )  # fmt: skip

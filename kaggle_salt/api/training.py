@@ -1,19 +1,11 @@
-"""The commands of ``salt`` as functions, for notebooks and scripts.
-
-Each takes what a person has at hand (a path as text, a fold as a number, settings as a dict),
-turns it into what the pipeline takes, and calls the one function there that the command line
-calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
-``verbose=False``. Its other parts are :mod:`kaggle_salt.api_comparing` and, for what leaves the
-house (submissions, masks, networks), :mod:`kaggle_salt.api_outputs`.
-
-Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
-"""
+"""From Kaggle's files to an ensemble, as functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
     AnyPath,
     Folds,
@@ -38,7 +30,6 @@ if TYPE_CHECKING:
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
-    from kaggle_salt.pipeline.workspace import Listener
     from kaggle_salt.pseudo_origin import Balance, Teachers
 
 
@@ -75,7 +66,7 @@ def make_folds(
 
     return make_fold_table(
         workspace_at(data), n_folds=n_folds, seed=seed, by=by,
-        group_file=optional_path(group_by), overwrite=overwrite, listener=_listener(verbose),
+        group_file=optional_path(group_by), overwrite=overwrite, listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -96,7 +87,7 @@ def check_data(
     from kaggle_salt.pipeline import prepare
 
     return prepare.check_data(
-        workspace_at(data), mask_threshold=mask_threshold, listener=_listener(verbose)
+        workspace_at(data), mask_threshold=mask_threshold, listener=listener_for(verbose)
     )
 
 
@@ -159,7 +150,7 @@ def train(
     """
     from kaggle_salt.pipeline import train as pipeline
 
-    workspace, listener = workspace_at(data), _listener(verbose)
+    workspace, listener = workspace_at(data), listener_for(verbose)
     settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
     chosen = choose_run(workspace, run, preset, config, settings, device, listener)
     return pipeline.train(
@@ -206,7 +197,7 @@ def ensemble(
     return pipeline.ensemble(
         workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
         post=post, mosaic=optional_path(mosaic), require_all=require_all, device=device,
-        listener=_listener(verbose),
+        listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -253,15 +244,5 @@ def pseudo_label(
     wanted = Confidence(low, high, confidence, limit, balance, soft)
     return pipeline.pseudo_label(
         workspace_at(data), names_of(runs), wanted=wanted, teachers=teachers,
-        out=optional_path(out), overwrite=overwrite, device=device, listener=_listener(verbose),
+        out=optional_path(out), overwrite=overwrite, device=device, listener=listener_for(verbose),
     )  # fmt: skip
-
-
-def _listener(verbose: bool) -> Listener:
-    """Prints plain lines, which a notebook shows as they come; or nothing but warnings."""
-    from kaggle_salt.pipeline.lines import Lines, WarningLines
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
-    return Lines(say) if verbose else WarningLines(say)

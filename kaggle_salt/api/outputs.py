@@ -1,7 +1,4 @@
-"""What leaves the house, as functions: submissions, masks of any image, runs for other programs.
-
-The second half of :mod:`kaggle_salt.api`.
-"""
+"""What leaves the house, as functions: submissions, masks of any image, runs for other programs."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaggle_salt.api import _listener
+from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
     AnyPath,
     Folds,
@@ -59,7 +56,7 @@ def submit(
 
     return pipeline.submit(
         workspace_at(data), ensemble=ensemble, model=model, name=name, threshold=threshold,
-        min_area=min_area, overwrite=overwrite, device=device, listener=_listener(verbose),
+        min_area=min_area, overwrite=overwrite, device=device, listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -101,7 +98,7 @@ def predict(
     return pipeline.predict(
         workspace_at(data), paths_of(images), run=run, model=model, out=Path(out),
         threshold=threshold, overlap=overlap, stretch=stretch, overwrite=overwrite,
-        device=device, listener=_listener(verbose),
+        device=device, listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -135,5 +132,5 @@ def export(
 
     return export_run(
         workspace_at(data), run, to=to, folds=folds_text(folds), out=optional_path(out),
-        overwrite=overwrite, listener=_listener(verbose),
+        overwrite=overwrite, listener=listener_for(verbose),
     )  # fmt: skip
