@@ -1,8 +1,8 @@
 """What a run is described by: frozen tables that refuse what they don't know.
 
 A configuration has the tables ``[input]``, ``[model]``, ``[augment]``, ``[training]``,
-``[pseudo]`` and ``[inference]``, and ``[[stage]]`` blocks that are trained in order. Every key
-has a default except a stage's ``name`` and ``epochs``.
+``[pretext]``, ``[pseudo]`` and ``[inference]``, and ``[[stage]]`` blocks that are trained in
+order. Every key has a default except a stage's ``name`` and ``epochs``.
 :mod:`kaggle_salt.config_file` reads it from TOML; :mod:`kaggle_salt.config_readers` says of each
 key under which choices anything reads it.
 """
@@ -92,6 +92,30 @@ class TrainingConfig(Table):
     channels_last: bool = True
     compile: bool = False  #: torch.compile: minutes for each input size; seldom pays on a CPU
     workers: int = Field(default=-1, ge=-1)  #: loader processes; -1: none on CPU, a few on a GPU
+
+
+class PretextConfig(Table):
+    """What a network learns from tiles alone, without their masks (``salt pretrain``)."""
+
+    #: none: the stages learn from masks. masked: to rebuild a tile of which blocks are hidden and
+    #: noise is added. vicreg: to see the same in the same place of two views of a tile
+    name: Literal["none", "masked", "vicreg"] = "none"
+    hidden: Share = 0.5  #: share of the blocks that are hidden
+    blocks: PositiveInt = 7  #: into how many the shorter side of the input is cut
+    noise: float = Field(default=0.25, ge=0)  #: standard deviation, where the pixels' own is 1
+    crop: Annotated[float, Field(gt=0.5, le=1)] = 0.6  #: least side of a view, in sides of the tile
+    contrast: Share = 0.3  #: how far a view's contrast and brightness may change
+    points: int = Field(default=32, ge=2)  #: places of a tile that are compared
+    covariance: float = Field(default=0.04, ge=0)  #: weight of VICReg's third term
+
+    @model_validator(mode="after")
+    def _something_is_to_be_learnt(self) -> PretextConfig:
+        if self.name == "masked" and not (self.hidden or self.noise):
+            raise _broken_rule(
+                "nothing is hidden and no noise is added: the network would learn to copy",
+                "pretext.hidden or pretext.noise above 0",
+            )
+        return self
 
 
 class PseudoConfig(Table):
@@ -224,6 +248,7 @@ class Config(Table):
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
     training: TrainingConfig = TrainingConfig()
+    pretext: PretextConfig = PretextConfig()
     pseudo: PseudoConfig = PseudoConfig()
     inference: InferenceConfig = InferenceConfig()
     stage: tuple[StageConfig, ...] = Field(min_length=1)
@@ -242,3 +267,22 @@ class Config(Table):
                 f"stage.{early[0]}.keep = last, best, average or ema",
             )
         return self
+
+    @model_validator(mode="after")
+    def _pretext_suits(self) -> Config:
+        if self.pretext.name == "vicreg" and self.input.channels == "grey+depth":
+            raise _broken_rule(
+                "vicreg learns to know a place again, and input.channels = grey+depth tells it",
+                "input.channels = grey, grey3 or rgb, or pretext.name = masked",
+            )
+        if self.pretrains and self.stage[-1].keep == "snapshots":
+            raise _broken_rule(
+                "a pretraining hands on one network, and snapshots are several",
+                f"stage.{self.stage[-1].name}.keep = last, best, average or ema",
+            )
+        return self
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the stages learn from tiles alone."""
+        return self.pretext.name != "none"

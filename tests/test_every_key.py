@@ -28,7 +28,7 @@ from kaggle_salt.config_file import differences, dump_config, load_config, load_
 from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unread
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
-from kaggle_salt.learning import training
+from kaggle_salt.learning import steps
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -161,7 +161,7 @@ def trained(config: Config, folder: Path) -> FoldTraining:
     """A training over all its stages; what its validation gives is written down beforehand."""
     fold = start(config, folder, tiles=with_pseudo_rows())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "validate", script_validation(FIGURES)[0])
+        patch.setattr(steps, "validate", script_validation(FIGURES)[0])
         fold.run()
     return fold
 

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "runs", "predictions", "pseudo_labels", "presets",
+    "errors", "files", "runs", "runs_pretraining", "predictions", "pseudo_labels", "presets",
     "config", "config_readers", "config_faults", "config_file",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "runs": {"errors", "files"},
+    "runs_pretraining": {"errors", "files", "runs"},
     "predictions": {"errors", "files", "runs"},
     "pseudo_labels": {"errors", "files"},
     "config": {"errors", "files"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -42,16 +42,47 @@ class TrainingTiles:
 
     @property
     def tile_shape(self) -> tuple[int, int]:
-        height, width = self.images.shape[1:3]
-        return height, width
+        return tile_shape_of(self.images)
 
 
-class TileDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented training tiles.
+@dataclass(frozen=True)
+class PretrainingTiles:
+    """Tiles to learn from without masks: there is no place for any.
+
+    Args:
+        images: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
+        train_rows: Rows that are trained on.
+        validation_rows: None, for without masks nothing is validated.
+        pseudo_rows: None.
+    """
+
+    images: NDArray[np.uint8]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+    pseudo_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8]) -> Self:
+        """All of some tiles."""
+        return cls(images, np.arange(len(images)))
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return tile_shape_of(self.images)
+
+
+def tile_shape_of(images: NDArray[np.uint8]) -> tuple[int, int]:
+    """(height, width) of tiles ``[N, H, W]`` or ``[N, H, W, 3]``, in pixels."""
+    height, width = images.shape[1:3]
+    return height, width
+
+
+class TileDataset(Dataset[tuple[Tensor, ...]]):
+    """Augmented training tiles, each with its mask where there are masks.
 
     Args:
         images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
-        masks: bool ``[N, H, W]``.
+        masks: bool ``[N, H, W]``; None for tiles alone.
         augmenter: What is done to a tile and its mask.
         seed: Seed of the run; each sample's own is drawn from (seed, epoch, row).
     """
@@ -59,7 +90,7 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         images: NDArray[np.uint8],
-        masks: NDArray[np.bool_],
+        masks: NDArray[np.bool_] | None,
         augmenter: Augmenter,
         seed: int,
     ) -> None:
@@ -71,9 +102,11 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         epoch, row = key
         seed = int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0])
+        if self.masks is None:
+            return (torch.from_numpy(self.augmenter.of_tile(self.images[row], seed)),)
         tile, mask = self.augmenter(self.images[row], self.masks[row], seed)
         return torch.from_numpy(tile), torch.from_numpy(mask)
 
@@ -143,8 +176,10 @@ class EpochSampler(Sampler[list[Key]]):
 
 def train_loader(
     dataset: TileDataset, sampler: EpochSampler, device: torch.device, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> DataLoader[tuple[Tensor, ...]]:
     """A loader of (tiles, masks), uint8 ``[B, H, W]``; coloured tiles are ``[B, H, W, 3]``.
+
+    Without masks it is one of (tiles,).
 
     Args:
         dataset: The training tiles.
