@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         submit,
         train,
     )
+    from kaggle_salt.api_pretraining import pretrain
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -40,6 +41,7 @@ __all__ = [
     "image_scores",
     "load_preset",
     "make_folds",
+    "pretrain",
     "pseudo_label",
     "score",
     "submit",
@@ -52,6 +54,7 @@ _HOMES = {
     "api": (
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
     ),
+    "api_pretraining": ("pretrain",),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -194,8 +194,10 @@ def read_part(config: Config) -> dict[str, Any]:
     """All keys that something reads, as plain values that TOML and JSON can hold."""
     data = config.model_dump(mode="json")
     for path, _ in unread(config):
-        table: Any = data
+        tables: list[Any] = [data]
         for part in path[:-1]:
-            table = table[part]
-        del table[path[-1]]
+            tables.append(tables[-1][part])
+        del tables[-1][path[-1]]
+        if not tables[-1]:
+            del tables[-2][path[-2]]
     return data

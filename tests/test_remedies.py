@@ -200,6 +200,7 @@ LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
 ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
 TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.csv")}
 HALF = ("train", "--run", "tiny", *CPU)
+PRETRAIN = ("pretrain", "--config", "tiny.toml", "--run", "pre", "--epochs", "2", *CPU)
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
@@ -271,6 +272,20 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
                   ("runs/tiny/fold1/*",)),
+        Situation((*PRETRAIN, "--resume"),
+                  all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
+                         damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
+    ],
+    "pretraining:read_pretraining": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
+    ],
+    "pretrain:_check_folder": [
+        Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
+    ],
+    "pretrain:_check_folder#2": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
     ],
     "fold:read_summary": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),

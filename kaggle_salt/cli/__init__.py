@@ -10,13 +10,14 @@ from kaggle_salt.cli.app import app
 from kaggle_salt.cli import (  # after run_commands: the help names the commands in this order
     blend_commands,
     mosaic_commands,
+    pretrain_commands,
     pseudo_commands,
     tune_commands,
 )
 
 __all__ = [
     "app", "blend_commands", "main", "mosaic_commands", "prepare_commands", "preset_commands",
-    "pseudo_commands", "run_commands", "tune_commands",
+    "pretrain_commands", "pseudo_commands", "run_commands", "tune_commands",
 ]  # fmt: skip
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.config import PretextConfig
@@ -184,3 +186,24 @@ def vicreg_loss(one: Tensor, other: Tensor, covariance: float) -> Tensor:
         mixed = matrix.square().sum() - variances.square().sum()
         total = total + covariance * mixed / width
     return total
+
+
+def principal_colours(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The first three principal components of features as red, green and blue.
+
+    Args:
+        features: float32 ``[N, F, s, t]``.
+
+    Returns:
+        float64 ``[N, s, t, 3]`` in [0, 1]; a colour means the same in all the tiles. Of fewer
+        than three features the missing components are .5.
+    """
+    count, width, height, across = features.shape
+    rows = features.transpose(0, 2, 3, 1).reshape(-1, width).astype(np.float64)
+    rows -= rows.mean(axis=0)
+    _, _, axes = np.linalg.svd(rows.T @ rows)
+    found = rows @ axes[:3].T  # [N * s * t, up to 3]
+    low, high = np.percentile(found, (2, 98), axis=0)
+    colours = np.full((len(rows), 3), 0.5)
+    colours[:, : found.shape[1]] = np.clip((found - low) / np.maximum(high - low, 1e-9), 0, 1)
+    return colours.reshape(count, height, across, 3)

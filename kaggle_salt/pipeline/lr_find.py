@@ -18,6 +18,7 @@ from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.rate_sweep import Suggestion, suggest, sweep_stage
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.claims import refuse_pretext
 from kaggle_salt.pipeline.training_data import settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve
@@ -105,6 +106,7 @@ def find_learning_rate(
         SaltError: Something asked for cannot be done, or the loss falls nowhere.
     """
     listener, sweep = listener or Listener(), sweep or Sweep()
+    refuse_pretext(config)
     chosen = _choose_stage(config, stage)
     competition = workspace.open(listener)
     config = settle_for(competition, config, listener)
