@@ -61,14 +61,13 @@ def pretrain(
     Raises:
         SaltError: Before any training, if something asked for cannot be done.
     """
+    from kaggle_salt.pipeline import choose
     from kaggle_salt.pipeline import pretrain as pipeline
-    from kaggle_salt.pipeline.choose import choose_pretraining
 
     workspace = workspace_at(data)
-    settings = overrides_of(with_shorthands(set, seed=seed, pseudo=None))
-    folder, configuration = choose_pretraining(
+    folder, configuration = choose.choose_pretraining(
         workspace, run=run, preset=preset, config_file=optional_path(config), method=method,
-        overrides=settings, device=device,
+        overrides=overrides_of(with_shorthands(set, seed=seed, pseudo=None)), device=device,
     )  # fmt: skip
     return pipeline.pretrain(
         workspace, folder, configuration, device=device, resume=resume, overwrite=overwrite,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from kaggle_salt.cli.options import (
 from kaggle_salt.cli.output import emit
 from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import salt_command
+
+if TYPE_CHECKING:
+    from kaggle_salt.pipeline.pretrain import PretrainingReport
 
 
 @command("pretrain")
@@ -55,8 +58,6 @@ def pretrain(
 
     Example: `salt pretrain --preset quick --minutes 10`
     """
-    from dataclasses import asdict
-
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import choose_pretraining
@@ -72,6 +73,13 @@ def pretrain(
         workspace, folder, configuration, device=device, resume=resume, overwrite=overwrite,
         budget=budget, listener=listener,
     )  # fmt: skip
+    _print_pretrained(report, preset, as_json)
+
+
+def _print_pretrained(report: PretrainingReport, preset: str | None, as_json: bool) -> None:
+    """Where the weights are, and the command that trains a fold from them."""
+    from dataclasses import asdict
+
     start = ["--preset", preset] if preset else []
     weights = ("--set", f"model.weights={report.weights}")
     train = salt_command("train", *start, "--run", f"{report.run}-trained", "--fold", 0, *weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,15 +96,22 @@ def pretrain(
         listener.note(f"pretraining {run.name} is finished; nothing to do")
         return _report(run, read_pretraining(run.training))
     tiles = PretrainingTiles.of(_all_images(competition))
-    begins = overwrite or not run.training.checkpoint.exists()
-    refuse_to_delete(config.model.weights, [run.path] if overwrite else [])
-    weights = examine_for_pretraining(config, listener) if begins else {}
-    check_trainable(config, tiles.tile_shape, pretrained=begins, tiles=len(tiles.train_rows))
+    weights = _checked_start(run, config, tiles, overwrite, listener)
     if budget and not plan:
         config, plan = planner.make(tiles, listener)
     if overwrite and run.pretraining:
         shutil.rmtree(run.path)
     claim(run, config, {**hashes, **weights}, plan, compute, "", kind=PRETRAINING)
+    return _learn(run, config, tiles, compute, listener)
+
+
+def _learn(
+    run: PretrainingRun,
+    config: Config,
+    tiles: PretrainingTiles,
+    compute: Compute,
+    listener: Listener,
+) -> PretrainingReport:
     listener.note(
         f"pretraining {run.name}: {config.pretext.name} on {len(tiles.train_rows)} tiles, "
         f"masks unseen, on {compute}"
@@ -111,6 +119,21 @@ def pretrain(
     summary = learn(config, tiles, run.training, compute, listener)
     _draw(run, config, tiles.images, summary, compute)
     return _report(run, summary)
+
+
+def _checked_start(
+    run: PretrainingRun,
+    config: Config,
+    tiles: PretrainingTiles,
+    overwrite: bool,
+    listener: Listener,
+) -> dict[str, Any]:
+    """What the manifest says of the weights to start from; what cannot be trained is refused."""
+    refuse_to_delete(config.model.weights, [run.path] if overwrite else [])
+    begins = overwrite or not run.training.checkpoint.exists()
+    weights = examine_for_pretraining(config, listener) if begins else {}
+    check_trainable(config, tiles.tile_shape, pretrained=begins, tiles=len(tiles.train_rows))
+    return weights
 
 
 def _refuse_masks(config: Config) -> None:

@@ -44,17 +44,8 @@ def examine_weights(
         return {}  # a file that is missing is refused where the network is built
     origin = origin_of_weights(file)
     told: dict[str, Any] = {"weights_hash": file_hash(file), "weights_origin": origin or UNKNOWN}
-    if origin.get("kind") == PRETRAINING and origin.get("weights_origin") != UNKNOWN:
-        listener.note(f"{file} is pretrained and has seen no mask: every fold may start from it")
-        return told
     if not origin or origin.get("kind") == PRETRAINING:
-        comes = (
-            "was pretrained from a file that no run wrote" if origin else "was written by no run"
-        )
-        listener.note(
-            f"{file} {comes}: nothing is known about the tiles that it has seen. "
-            "If these are tiles to validate on, the out-of-fold score is too high"
-        )
+        listener.note(_without_masks(file, origin))
         return told
     if origin.get("train_hash") != hashes["train_hash"]:
         listener.warn(
@@ -70,6 +61,17 @@ def examine_weights(
         )
         told["pseudo_teachers"] = "all"
     return told
+
+
+def _without_masks(file: Path, origin: Mapping[str, Any]) -> str:
+    """What is to be said of pretrained weights, and of those of no run."""
+    if origin and origin.get("weights_origin") != UNKNOWN:
+        return f"{file} is pretrained and has seen no mask: every fold may start from it"
+    comes = "was pretrained from a file that no run wrote" if origin else "was written by no run"
+    return (
+        f"{file} {comes}: nothing is known about the tiles that it has seen. "
+        "If these are tiles to validate on, the out-of-fold score is too high"
+    )
 
 
 def examine_for_pretraining(config: Config, listener: Listener) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from kaggle_salt.pipeline.claims import (
     refuse_both,
     refuse_other_data,
     refuse_other_weights,
-    refuse_pretext,
 )
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.prediction_pictures import draw_fold
@@ -69,7 +68,6 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     listener = listener or Listener()
-    refuse_pretext(config)
     data = TrainingData.open(workspace, config, folds, listener)
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
