@@ -52,7 +52,7 @@ class FeatureNetwork(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """Of features ``[B, P, F]`` what is compared, ``[B, P, WIDTH]``."""
         projected: Tensor = self.projector(features.flatten(0, 1))
-        return projected.unflatten(0, features.shape[:2])
+        return projected.view(len(features), -1, WIDTH)
 
 
 def _last_convolution(network: nn.Module, channels: int, shape: tuple[int, int]) -> nn.Conv2d:
@@ -152,9 +152,9 @@ class ViewsStep:
 
     def _light(self, inputs: Tensor) -> Tensor:
         """Another contrast and brightness for each tile."""
-        change = self.config.contrast * (2 * torch.rand(2, len(inputs), device=inputs.device) - 1)
-        gain, offset = change[:, :, None, None, None]
-        return inputs * (1 + gain) + offset
+        drawn = torch.rand(2, len(inputs), 1, 1, 1, device=inputs.device)
+        change = self.config.contrast * (2 * drawn - 1)
+        return inputs * (1 + change[0]) + change[1]
 
     def measure(self, train_loss: float) -> Measured:
         return Measured({}, train_loss)

@@ -92,18 +92,18 @@ def check_preset(source: str, tile: int) -> PresetReport:
         channels=asked,
         made_of=describe(asked),
         augmentation=config.augment.pipeline,
-        stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
+        stages=tuple(_stage_report(stage, config) for stage in config.stage),
         needs=tuple(_needs(config)),
     )
 
 
-def _stage_report(stage: StageConfig, size: int) -> StageReport:
+def _stage_report(stage: StageConfig, config: Config) -> StageReport:
     return StageReport(
         name=stage.name,
         epochs=stage.epochs,
-        size=size // stage.shrink,
-        tiles=stage.tiles,
-        loss=stage.loss.name,
+        size=config.input.size // stage.shrink,
+        tiles="all, without masks" if config.pretrains else stage.tiles,
+        loss=config.pretext.name if config.pretrains else stage.loss.name,
         optimizer=stage.optimizer.name,
         lr=stage.optimizer.lr,
         schedule=stage.schedule.name,

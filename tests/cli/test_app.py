@@ -16,7 +16,7 @@ from tests.tiny import Salt, refused, salt
 
 COMMANDS = [
     "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "blend-csv",
-    "import-predictions", "mosaic", "pseudo-label", "lr-find",
+    "import-predictions", "mosaic", "pretrain", "pseudo-label", "lr-find",
 ]  # fmt: skip
 
 
