@@ -140,11 +140,13 @@ class ViewsStep:
         """Of tiles uint8 ``[B, H, W]`` or ``[B, H, W, 3]``, alone in the batch."""
         [tiles] = batch
         inputs = self.framing.prepare(tiles)  # [B, C, S, T]
-        views = [View.draw(len(inputs), self.config.crop, inputs.device) for _ in range(2)]
+        # the same boxes and places in all tiles of a batch: see vicreg_loss
+        drawn = [View.draw(1, self.config.crop, inputs.device) for _ in range(2)]
+        places = common_places(drawn[0], drawn[1], self.config.points).expand(len(inputs), -1, -1)
+        views = [View(*(part.expand(len(inputs), -1) for part in one)) for one in drawn]
         shown = torch.cat([self._light(view.of(inputs)) for view in views])
         spoilt, _ = spoil(shown, self.config)
         features = self.compute.forward(self.step_learner, spoilt)  # [2B, F, s, t]
-        places = common_places(views[0], views[1], self.config.points)
         parts = zip(views, features.chunk(2), strict=True)
         read = torch.cat([view.read(part, places) for view, part in parts])  # [2B, P, F]
         one, other = self.learner.project(read).chunk(2)
@@ -163,12 +165,13 @@ class ViewsStep:
 def vicreg_loss(one: Tensor, other: Tensor, covariance: float) -> Tensor:
     """What two views of the same places lack of VICReg's aims, in its proportions.
 
-    Variance and covariance are those within a tile, pooled over the tiles: otherwise features
-    that know the tile and are the same all over it would do, and there would be no segmenting by
-    them. So the spread that is asked for is one among a tile's places.
+    Variance and covariance are those of what a tile's mean and a place's mean leave unexplained.
+    Otherwise features would do that know the tile and are the same all over it, or that know the
+    place (padding tells it to a network) and are the same in all tiles; seen on real tiles, the
+    second is what is learnt first. By neither can anything be segmented.
 
     Args:
-        one: float ``[B, P, D]``, P places of each of B tiles.
+        one: float ``[B, P, D]``, P places that are the same in each of B tiles.
         other: Of the same places.
         covariance: Weight of the third term; VICReg's is 1 / 25.
 
@@ -178,9 +181,10 @@ def vicreg_loss(one: Tensor, other: Tensor, covariance: float) -> Tensor:
     """
     total = F.mse_loss(one, other)
     for seen in (one, other):
-        places, width = seen.shape[1:]
-        inner = (seen - seen.mean(dim=1, keepdim=True)).flatten(0, 1)  # [B * P, D]
-        matrix = inner.T @ inner / (len(seen) * (places - 1))  # [D, D]
+        count, places, width = seen.shape
+        known = seen.mean(dim=1, keepdim=True) + seen.mean(dim=0, keepdim=True)
+        inner = (seen - known + seen.mean(dim=(0, 1))).flatten(0, 1)  # [B * P, D]
+        matrix = inner.T @ inner / (max(count - 1, 1) * (places - 1))  # [D, D]
         variances = matrix.diagonal()
         total = total + F.relu(1 - (variances + 1e-4).sqrt()).mean() / 2
         mixed = matrix.square().sum() - variances.square().sum()

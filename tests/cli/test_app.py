@@ -207,7 +207,7 @@ def test_the_shell_completes_presets_runs_and_ensembles(tmp_path: Path) -> None:
     assert complete_in_bash("salt train --run b", tmp_path) == ["b1", "b2"]
     assert complete_in_bash("salt ensemble b1 ", tmp_path) == ["b2"]
     assert complete_in_bash("salt submit --ensemble b", tmp_path) == ["b1"]
-    assert complete_in_bash("salt pre", tmp_path) == ["presets"]
+    assert complete_in_bash("salt prese", tmp_path) == ["presets"]
 
 
 def test_completion_can_be_shown() -> None:

@@ -60,7 +60,7 @@ def test_the_loss_falls_and_the_networks_weights_are_left(method: str, tmp_path:
     table = pd.read_csv(folder.history)
     assert table.columns.tolist() == ["stage", "epoch", "lr", "train_loss", "seconds"]
     assert len(table) == summary.epochs == 12
-    assert table["train_loss"].iloc[-1] < 0.9 * table["train_loss"].iloc[0]
+    assert table["train_loss"].iloc[-1] < 0.95 * table["train_loss"].iloc[0]
     assert summary.loss == pytest.approx(table["train_loss"].iloc[-1], rel=1e-5)
     assert (summary.method, summary.tiles) == (method, 16)
     weights = load_file(folder.weights)
