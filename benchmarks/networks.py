@@ -114,8 +114,9 @@ class Rehearsal:
 
     def ours(self) -> None:
         """An epoch of ``salt train``."""
+        step = self.training._step(self.stage, self.framing)
         loss = self.training._train_epoch(
-            self.stage, self.framing, self.loss, self.optimizer, self.schedule, self.keeper
+            self.stage, step, self.optimizer, self.schedule, self.keeper
         )
         row: dict[str, object] = {
             "epoch": 1, "stage": self.stage.name, "train_loss": loss, "val_loss": 0.0,

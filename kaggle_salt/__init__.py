@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kaggle_salt.api.comparing import compare, list_runs, sweep
     from kaggle_salt.api.outputs import export, predict, submit
+    from kaggle_salt.api.pretraining import pretrain
     from kaggle_salt.api.training import (
         check_data,
         ensemble,
@@ -45,6 +46,7 @@ __all__ = [
     "load_preset",
     "make_folds",
     "predict",
+    "pretrain",
     "pseudo_label",
     "score",
     "submit",
@@ -60,6 +62,7 @@ _HOMES = {
     ),
     "api.comparing": ("compare", "list_runs", "sweep"),
     "api.outputs": ("export", "predict", "submit"),
+    "api.pretraining": ("pretrain",),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from kaggle_salt.config import StageConfig, Table
 from kaggle_salt.config_file import differences, dump_config, load_config
+from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config_table import Table
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.presets import preset_names, preset_path
 
@@ -72,6 +73,7 @@ UNKNOWN = [
     ("model.encodr=x", "model.encodr", "encoder"),
     ("augment.pipelin=x", "augment.pipelin", "pipeline"),
     ("training.batchsize=3", "training.batchsize", "batch_size"),
+    ("pretext.hiden=0.2", "pretext.hiden", "hidden"),
     ("pseudo.flie=x", "pseudo.flie", "file"),
     ("inference.tat=flip", "inference.tat", "tta"),
     ("stage.0.epoch=3", "stage.bce.epoch", "epochs"),

@@ -28,7 +28,7 @@ from kaggle_salt.config_file import differences, dump_config, load_config, load_
 from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unread
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
-from kaggle_salt.learning import training
+from kaggle_salt.learning import steps
 from kaggle_salt.learning.augment import ADDITIONS
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
@@ -38,6 +38,7 @@ from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import WHOLE, build
 from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.preset_check import check_preset
@@ -160,7 +161,7 @@ def trained(config: Config, folder: Path) -> FoldTraining:
     """A training over all its stages; what its validation gives is written down beforehand."""
     fold = start(config, folder, tiles=with_pseudo_rows())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "validate", script_validation(FIGURES)[0])
+        patch.setattr(steps, "validate", script_validation(FIGURES)[0])
         fold.run()
     return fold
 
@@ -197,6 +198,17 @@ def loss_value(config: Config, _: Path) -> object:
     target[0, :, 5:], target[1, :, 2:] = True, True
     outputs = Outputs(one, (two,), three, torch.tensor([0.3, -0.2, 0.1]))
     return make_loss(config.stage[0].loss)(outputs, target).item()
+
+
+def pretext_loss(config: Config, _: Path) -> object:
+    """The first loss of a pretraining; nothing where masks are learnt from."""
+    if not config.pretrains:
+        return None
+    learner = learner_of(config, network_of(config), (SIDE, SIDE))
+    framing = Framing((SIDE, SIDE), config.input)
+    step = pretext_step(config, learner, learner, framing, choose_compute("cpu", "float32"))
+    torch.manual_seed(0)
+    return step.loss([torch.from_numpy(tiny_tiles().images)]).item()
 
 
 def probabilities(config: Config, _: Path) -> object:
@@ -253,6 +265,7 @@ ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
 RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
 COSINE = ("stage.first.schedule={name='cosine'}",)
 PLATEAU = ("stage.first.schedule={name='plateau', patience=2, floor=0.001}",)
+MASKED, VICREG = ("pretext.name=masked",), ("pretext.name=vicreg",)
 
 CASES = {
     "description": Case(("another",), shown),
@@ -276,6 +289,14 @@ CASES = {
     "training.channels_last": Case(("false",), layout),
     "training.compile": Case(("true",), compiles),
     "training.workers": Case(("1",), worker_count),
+    "pretext.name": Case(("masked", "vicreg"), pretext_loss),
+    "pretext.hidden": Case(("0.25", "0.75"), pretext_loss, MASKED),
+    "pretext.blocks": Case(("4", "8"), pretext_loss, MASKED),
+    "pretext.noise": Case(("0.0", "0.5"), pretext_loss, MASKED),
+    "pretext.crop": Case(("0.8", "1.0"), pretext_loss, VICREG),
+    "pretext.contrast": Case(("0.0", "0.5"), pretext_loss, VICREG),
+    "pretext.points": Case(("8", "64"), pretext_loss, VICREG),
+    "pretext.covariance": Case(("0.0", "1.0"), pretext_loss, VICREG),
     "pseudo.file": Case(("labels.csv",), fold_hash),
     "pseudo.share": Case(("0.25", "0.75"), weights, ("pseudo.file=labels.csv",)),
     "inference.tta": Case(("none",), probabilities),
@@ -405,6 +426,18 @@ IDLE = {
     "augment.mix_probability": ((), "mix is none"),
     "input.border": (("input.framing=resize",), "framing is resize"),
     "model.encoder": ((), "model.architecture is compact"),
+    "pretext.hidden": ((), "pretext.name is none"),
+    "pretext.blocks": ((), "pretext.name is none"),
+    "pretext.noise": ((), "pretext.name is none"),
+    "pretext.crop": (MASKED, "pretext.name is masked"),
+    "pretext.contrast": (MASKED, "pretext.name is masked"),
+    "pretext.points": ((), "pretext.name is none"),
+    "pretext.covariance": ((), "pretext.name is none"),
+    "inference.tta": (MASKED, "pretext.name is masked"),
+    "inference.batch_size": (VICREG, "pretext.name is vicreg"),
+    "stage.tiles": (MASKED, "pretext.name is masked"),
+    "stage.loss.name": (MASKED, "pretext.name is masked"),
+    "stage.loss.ignore_empty": (MASKED, "pretext.name is masked"),
     "pseudo.file": (("stage.first.tiles=masks",), "tiles is masks"),
     "pseudo.share": ((), "pseudo.file is empty"),
     "stage.loss.phi": ((), "loss.name is bce"),

@@ -18,7 +18,7 @@ from PIL import Image
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import StageConfig
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning.training import FoldTraining
@@ -218,6 +218,7 @@ TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.
 HALF = ("train", "--run", "tiny", *CPU)
 MOSAIC = ("ensemble", "tiny", "--mosaic", "m.csv")
 OTHER_MOSAIC = {"changes": ("m-2.*", *TEST_FILES), "added": ("--mosaic", "m-2.csv")}
+PRETRAIN = ("pretrain", "--config", "tiny.toml", "--run", "pre", "--epochs", "2", *CPU)
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
@@ -306,6 +307,20 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
                   ("runs/tiny/fold1/*",)),
+        Situation((*PRETRAIN, "--resume"),
+                  all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
+                         damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
+    ],
+    "pretraining:read_pretraining": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
+    ],
+    "pretrain:_check_folder": [
+        Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
+    ],
+    "pretrain:_check_folder#2": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
     ],
     "fold:read_summary": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),

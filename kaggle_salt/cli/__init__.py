@@ -13,6 +13,7 @@ from kaggle_salt.cli import (  # after run_commands: the help names the commands
     export_commands,
     mosaic_commands,
     predict_commands,
+    pretrain_commands,
     pseudo_commands,
     tune_commands,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "predict_commands",
     "prepare_commands",
     "preset_commands",
+    "pretrain_commands",
     "pseudo_commands",
     "run_commands",
     "tune_commands",

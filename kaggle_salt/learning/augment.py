@@ -212,14 +212,21 @@ class Augmenter:
         Returns:
             The tile, and the mask as uint8 ``[H, W]`` of the values that it had, contiguous.
         """
-        target = mask.view(np.uint8)
+        out = self._transformed(seed, image=tile, mask=mask.view(np.uint8))
+        return out["image"], out["mask"]
+
+    def of_tile(self, tile: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """Augment a tile that has no mask; otherwise the same."""
+        return self._transformed(seed, image=tile)["image"]
+
+    def _transformed(self, seed: int, **given: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
         if self._compose is None:
-            return np.array(tile), np.array(target)
+            return {name: np.array(array) for name, array in given.items()}
         # not set_random_seed: it gives every transform the same seed, so that what one draws
         # tells what the others will (albumentations 2.0.8)
         self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        out = self._compose(image=np.ascontiguousarray(tile), mask=np.ascontiguousarray(target))
-        return _own(out["image"]), _own(out["mask"])
+        out = self._compose(**{name: np.ascontiguousarray(array) for name, array in given.items()})
+        return {name: _own(out[name]) for name in given}
 
 
 def _refuse_unknown(name: str, known: Mapping[str, object], setting: str) -> None:

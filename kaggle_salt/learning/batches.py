@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -59,8 +59,7 @@ class TrainingTiles:
 
     @property
     def tile_shape(self) -> tuple[int, int]:
-        height, width = self.images.shape[1:3]
-        return height, width
+        return tile_shape_of(self.images)
 
     def label(self, row: int) -> NDArray[np.uint8]:
         """What a tile's pixels are, uint8 ``[H, W]``: 0 or 255 by its mask, or its pseudo-label."""
@@ -73,8 +72,42 @@ class TrainingTiles:
         return label
 
 
-class TileDataset(Dataset[tuple[Tensor, Tensor]]):
+@dataclass(frozen=True)
+class PretrainingTiles:
+    """Tiles to learn from without masks: there is no place for any.
+
+    Args:
+        images: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
+        train_rows: Rows that are trained on.
+        validation_rows: None, for without masks nothing is validated.
+        pseudo_rows: None.
+    """
+
+    images: NDArray[np.uint8]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+    pseudo_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8]) -> Self:
+        """All of some tiles."""
+        return cls(images, np.arange(len(images)))
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return tile_shape_of(self.images)
+
+
+def tile_shape_of(images: NDArray[np.uint8]) -> tuple[int, int]:
+    """(height, width) of tiles ``[N, H, W]`` or ``[N, H, W, 3]``, in pixels."""
+    height, width = images.shape[1:3]
+    return height, width
+
+
+class TileDataset(Dataset[tuple[Tensor, ...]]):
     """Augmented training tiles and their labels, uint8 ``[H, W]``; a coloured tile ``[H, W, 3]``.
+
+    Of tiles without masks each comes alone.
 
     Args:
         tiles: Where they are taken from.
@@ -85,7 +118,9 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
         ConfigError: There is no such augmentation.
     """
 
-    def __init__(self, tiles: TrainingTiles, augment: AugmentConfig, seed: int) -> None:
+    def __init__(
+        self, tiles: TrainingTiles | PretrainingTiles, augment: AugmentConfig, seed: int
+    ) -> None:
         self.tiles = tiles
         self.augment = augment
         self.augmenter = Augmenter(augment.pipeline, augment.add)
@@ -94,13 +129,15 @@ class TileDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.tiles.images)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         epoch, row = key
         seed = int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0])
+        if isinstance(self.tiles, PretrainingTiles):
+            return (torch.from_numpy(self.augmenter.of_tile(self.tiles.images[row], seed)),)
         tile, label = self.augmenter(self.tiles.images[row], self.tiles.label(row), seed)
         return torch.from_numpy(tile), torch.from_numpy(label)
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[tuple[Tensor, Tensor]]:
+    def __getitems__(self, keys: Sequence[Key]) -> list[tuple[Tensor, ...]]:
         """The samples of a batch: what the loader asks for."""
         samples = [self[key] for key in keys]
         if self.augment.mix == "none":
@@ -187,6 +224,8 @@ def train_loader(
     dataset: Dataset[Sample], sampler: Sampler[list[Key]], device: torch.device, workers: int
 ) -> DataLoader[Sample]:
     """A loader of batches: of (tiles, labels), where a :class:`TileDataset` is given.
+
+    Without masks it is one of (tiles,).
 
     Args:
         dataset: Knows its samples by their keys.

@@ -12,11 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import StageConfig
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
-from kaggle_salt.runs import FoldFolder
+from kaggle_salt.runs import TrainingFolder
 
 #: Key of the metadata in a file of weights.
 ORIGIN = "kaggle_salt"
@@ -31,7 +31,7 @@ class Keeper:
         state: :meth:`state_dict` of the keeper whose work is continued; empty at the start.
     """
 
-    def __init__(self, stage: StageConfig, folder: FoldFolder, state: dict[str, Any]) -> None:
+    def __init__(self, stage: StageConfig, folder: TrainingFolder, state: dict[str, Any]) -> None:
         self.stage = stage
         self.folder = folder
         self.best: dict[str, Tensor] = {}
@@ -124,7 +124,7 @@ def halve_weights(path: Path, out: Path) -> None:
 
 
 def read_origin(path: Path) -> dict[str, Any]:
-    """What weights say of their training: see :meth:`kaggle_salt.runs.FoldFolder.origin`.
+    """What weights say of their training: see :meth:`kaggle_salt.runs.TrainingFolder.origin`.
 
     Returns:
         Nothing if the file says nothing, or is no safetensors file.

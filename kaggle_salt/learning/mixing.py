@@ -12,7 +12,7 @@ from torch import Tensor
 from kaggle_salt.config import AugmentConfig
 
 #: A tile, uint8 ``[H, W]`` or ``[H, W, 3]``, and its label, uint8 ``[H, W]`` from 0 to 255.
-Sample = tuple[Tensor, Tensor]
+Sample = tuple[Tensor, ...]
 
 #: What makes a sample's draws its own, and other than those of its augmentation.
 Seed = tuple[int, ...]
@@ -37,7 +37,7 @@ def mix_batch(
     Source: Yun et al., "CutMix", ICCV 2019; Ghiasi et al., "Simple Copy-Paste is a Strong Data
     Augmentation Method for Instance Segmentation", CVPR 2021.
     """
-    mixed = []
+    mixed: list[Sample] = []
     for number, ((tile, mask), seed) in enumerate(zip(samples, seeds, strict=True)):
         rng = np.random.default_rng(seed)
         if rng.random() >= config.mix_probability:

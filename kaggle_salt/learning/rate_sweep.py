@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, OptimizerConfig, StageConfig
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.batches import (
     EpochSampler,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.networks import count_parameters, stands_on_encoder
@@ -92,18 +93,18 @@ def check_preset(source: str, tile: int) -> PresetReport:
         channels=asked,
         made_of=describe(asked),
         augmentation=config.augment.words,
-        stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
+        stages=tuple(_stage_report(stage, config) for stage in config.stage),
         needs=tuple(_needs(config)),
     )
 
 
-def _stage_report(stage: StageConfig, size: int) -> StageReport:
+def _stage_report(stage: StageConfig, config: Config) -> StageReport:
     return StageReport(
         name=stage.name,
         epochs=stage.epochs,
-        size=size // stage.shrink,
-        tiles=stage.tiles,
-        loss=stage.loss.name,
+        size=config.input.size // stage.shrink,
+        tiles="all, without masks" if config.pretrains else stage.tiles,
+        loss=config.pretext.name if config.pretrains else stage.loss.name,
         optimizer=stage.optimizer.name,
         lr=stage.optimizer.lr,
         schedule=stage.schedule.name,

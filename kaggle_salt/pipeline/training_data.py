@@ -22,6 +22,7 @@ from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.claims import refuse_pretext
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import PseudoLabels, label_anew, read_pseudo_labels
 
@@ -56,9 +57,11 @@ class TrainingData:
             listener: Told of labels that make the out-of-fold score too high.
 
         Raises:
-            ConfigError: There is no such fold, or a stage lacks its pseudo-labels.
+            ConfigError: There is no such fold, a stage lacks its pseudo-labels, or the stages
+                learn from no mask.
             DataError: Something is missing, damaged, or does not belong together.
         """
+        refuse_pretext(config)
         competition = workspace.open(listener)
         table = read_folds(workspace.folds, competition.ids, competition.masks)
         numbers = parse_folds(folds, sorted(set(table["fold"].tolist())))

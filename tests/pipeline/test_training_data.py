@@ -12,16 +12,9 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import (
-    Channels,
-    Config,
-    ConsistencyConfig,
-    InputConfig,
-    ModelConfig,
-    PseudoConfig,
-    StageConfig,
-)
+from kaggle_salt.config import Channels, Config, InputConfig, ModelConfig, PseudoConfig
 from kaggle_salt.config_file import load_config
+from kaggle_salt.config_stage import ConsistencyConfig, StageConfig
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.members import predict_fold
