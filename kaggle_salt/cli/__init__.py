@@ -11,12 +11,13 @@ from kaggle_salt.cli import (  # after run_commands: the help names the commands
     blend_commands,
     mosaic_commands,
     pseudo_commands,
+    report_commands,
     tune_commands,
 )
 
 __all__ = [
     "app", "blend_commands", "main", "mosaic_commands", "prepare_commands", "preset_commands",
-    "pseudo_commands", "run_commands", "tune_commands",
+    "pseudo_commands", "report_commands", "run_commands", "tune_commands",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_file import load_run_config
-from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.blending import blend, join
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
@@ -68,6 +68,19 @@ def open_members(
     ]
     _warn_of_tables(members, file_hash(workspace.folds), listener)
     return members
+
+
+def out_of_fold(member: Member, how: str) -> Predictions:
+    """What a member says of the tiles that its networks have not seen, in memory.
+
+    Args:
+        member: A run with finished folds, or predictions that another tool made.
+        how: The average that it will be blended by: a vote is yes or no; else all stays as it is.
+
+    Raises:
+        DataError: A file is damaged, or a tile comes twice.
+    """
+    return blend([join([load(stem) for stem in member.oof])], how=how)
 
 
 def report_missing(

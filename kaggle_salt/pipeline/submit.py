@@ -88,15 +88,15 @@ def _chosen_rule(
         raise DataError(
             f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
             expected="a level, a minimum area and the steps after them",
-            next_step=_make_again(made),
+            next_step=make_ensemble_again(made),
         )
-    rule = Rule.from_json(stored, next_step=_make_again(made))
+    rule = Rule.from_json(stored, next_step=make_ensemble_again(made))
     if threshold is not None:
         rule = replace(rule, level=nearest_level(threshold))
     return rule if min_area is None else replace(rule, min_area=min_area)
 
 
-def _make_again(made: Mapping[str, Any]) -> str:
+def make_ensemble_again(made: Mapping[str, Any]) -> str:
     """The command that makes an ensemble again: of the same runs, weights and average."""
     weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
     equal, how = len(set(weights)) == 1, made.get("how", "mean")
