@@ -85,3 +85,26 @@ def _document(made: ReportMade) -> dict[str, object]:
         "missing": [asdict(one) for one in facts.missing],
         "caveats": list(facts.caveats),
     }
+
+
+@command("look")
+def look(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the pictures go.")] = Path(
+        "pictures"
+    ),
+    data: Data = DATA,
+    folds: Folds = FOLDS,
+    as_json: Json = False,
+) -> None:
+    """Draw the data before any training: tiles by coverage, depth, blank tiles and copies, folds.
+
+    Example: `salt look && ls pictures`
+    """
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.pipeline.prepare import look as draw
+
+    paths = draw(workspace_of(data=data, folds=folds), folder, listener=ConsoleListener())
+    if as_json:
+        emit({"pictures": paths})
+        return
+    typer.echo("\n".join(map(str, paths)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from kaggle_salt.pipeline.report_training import (
 )
 from kaggle_salt.pipeline.scores import Truth, choose_postprocessing
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.report.facts import Facts
+from kaggle_salt.report.facts import Facts, Judged, MemberFacts
 from kaggle_salt.report.page import made_for, render
+from kaggle_salt.runs import RunFolder
 
 #: Its name in the folder of the run or ensemble.
 FILE = "report.html"
@@ -104,7 +106,8 @@ def _facts(
     trained = [member.run for member in subject.members if not member.foreign]
     numbers = sorted(set(table["fold"].tolist()))
     folds = [one for run in trained for one in fold_facts(run, numbers)]
-    judged, members = None, []
+    judged: Judged | None = None
+    members: list[MemberFacts] = []
     if any(member.oof for member in subject.members):
         steps = subject.made.rule.steps if subject.made else None
         post = choose_postprocessing(steps, competition, listener)
@@ -122,7 +125,7 @@ def _facts(
     )
 
 
-def _about(subject: Subject, trained: list) -> list[str]:
+def _about(subject: Subject, trained: Sequence[RunFolder]) -> list[str]:
     if subject.made:
         runs = " + ".join(member.run.name for member in subject.members)
         return [runs, f"{subject.made.how} of {len(subject.members)} runs"]

@@ -50,11 +50,13 @@ BORDERLINE_LEVELS, BORDERLINE_CHANGE = 13, 0.25
 #: Tiles in the gallery; of more, every so-manieth by score. A page must stay openable.
 GALLERY_TILES = 4000
 
-EDGE_NAMES = ("no salt", "whole in the tile", "cut by 1 edge", "by 2 edges", "by 3 edges",
-              "by all 4 edges")  # fmt: skip
+EDGE_NAMES = ("no salt", "whole in the tile", "cut by 1 edge", "cut by 2 edges",
+              "cut by 3 edges", "cut by all 4")  # fmt: skip
 
 
-def judge(subject: Subject, truth: Truth, competition: Competition) -> tuple[Judged, list[MemberFacts]]:
+def judge(
+    subject: Subject, truth: Truth, competition: Competition
+) -> tuple[Judged, list[MemberFacts]]:
     """Score a run or an ensemble in every way that its report shows.
 
     Args:
@@ -133,11 +135,11 @@ def _breakdowns(
     cut = np.array(EDGE_NAMES)[np.where(empty, 0, 1 + edges_cut(masks))]
     depths, depth_names = _depth_groups(_depths(ids, truth, competition))
     sorts = [
-        ("By coverage", "How much of the tile is salt.", classes, CLASS_NAMES),
-        ("By type of mask", "Border: slivers along an edge. Vertical: cut straight down. "
+        ("coverage", "How much of the tile is salt.", classes, CLASS_NAMES),
+        ("type of mask", "Border: slivers along an edge. Vertical: cut straight down. "
          "Object-N: the others, up to N % salt.", truth.types(ids), TYPES),
-        ("By depth", "Groups of equal numbers of tiles, in feet.", depths, depth_names),
-        ("By the tile's edges", "Whether the salt goes on beyond the tile, and on how many sides.",
+        ("depth", "Groups of equal numbers of tiles, in feet.", depths, depth_names),
+        ("the tile's edges", "Whether the salt goes on beyond the tile, and on how many sides.",
          cut, EDGE_NAMES),
     ]  # fmt: skip
     return [
@@ -228,7 +230,7 @@ def _members(
 
     A run that the search left out has no weight, and is told of too.
     """
-    if subject.made is None or not subject.made.document.get("search") and len(per_run) < 2:
+    if subject.made is None:
         return []
     if search := subject.made.document.get("search"):
         return [
@@ -236,6 +238,8 @@ def _members(
                         tuple(one["interval"]))
             for one in search["contributions"]
         ]  # fmt: skip
+    if len(per_run) < 2:
+        return []
     total = sum(member.weight for member in subject.members)
     found = []
     for member in subject.members:

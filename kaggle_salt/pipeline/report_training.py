@@ -17,8 +17,9 @@ from kaggle_salt.runs import FoldFolder, RunFolder
 
 #: What is told of a run's manifest, and what to call it.
 _TOLD = {
-    "created": "begun", "chosen_because": "chosen because", "seed": "seed", "compute": "computed on",
-    "train_hash": "training tiles, SHA-256", "folds_hash": "fold table, SHA-256",
+    "created": "begun", "chosen_because": "chosen because", "seed": "seed",
+    "compute": "computed on", "train_hash": "training tiles, SHA-256",
+    "folds_hash": "fold table, SHA-256",
     "weights_hash": "starting weights, SHA-256", "pseudo_hash": "pseudo-labels, SHA-256",
 }  # fmt: skip
 
@@ -115,5 +116,9 @@ def network_words(run: RunFolder) -> list[str]:
     network = model.architecture if model.weights == "none" else f"{model.architecture}, pretrained"
     created = str(read_json(run.manifest).get("created", ""))[:10]
     tta = config.inference.tta
-    words = [network, f"{size}×{size} {config.input.framing}", f"{tta} TTA" if tta != "none" else ""]
+    words = [
+        network,
+        f"{size}x{size} {config.input.framing}",
+        f"{tta} TTA" if tta != "none" else "",
+    ]
     return [word for word in [*words, created] if word]

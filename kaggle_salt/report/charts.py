@@ -88,7 +88,7 @@ def area_figure(areas: AreaMap, rule: Rule) -> Figure:
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=SMALL_SIZE, colors=INK)
     bar = figure.colorbar(image, ax=axes, extend="min", pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib says it is callable
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL_SIZE, colors=INK)
     bar.set_label("mean score", fontsize=LABEL_SIZE)
     draw_legend(figure, axes.get_legend_handles_labels()[0])

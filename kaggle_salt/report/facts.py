@@ -1,4 +1,4 @@
-"""What a report tells, as plain values: gathered by ``pipeline``, made a page by ``report.page``."""
+"""What a report tells, as plain values: ``pipeline`` gathers them, ``report.page`` shows them."""
 
 from __future__ import annotations
 

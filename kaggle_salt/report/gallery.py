@@ -22,7 +22,7 @@ SORTS = (
     ("missed-salt", "Missed salt", "no salt predicted where the tile has some"),
     ("vertical", "Vertical walls", "the mask is cut straight down"),
     ("border", "Border slivers", "all salt lies along the edges of the tile"),
-    ("borderline", "Borderline", "a threshold .05 higher or lower changes the score by .25 or more"),
+    ("borderline", "Borderline", "a threshold .05 higher or lower changes the score by .25"),
 )  # fmt: skip
 
 

@@ -36,10 +36,13 @@ WEBP_QUALITY = 60
 Colour = tuple[int, int, int, int]  # red, green, blue, opacity
 
 TRUTH: Sequence[Colour] = ((0, 0, 0, 0), (86, 180, 233, 120))
-#: Right, missed and false salt; the first is neither.
-ERRORS: Sequence[Colour] = ((0, 0, 0, 0), (86, 180, 233, 120), (230, 159, 0, 210), (213, 40, 120, 210))
-#: From probability 0, where the tile shows through, to 1.
+#: Neither, then right, missed and false salt.
+ERRORS: Sequence[Colour] = (
+    (0, 0, 0, 0), (86, 180, 233, 115), (230, 159, 0, 165), (213, 40, 120, 165),
+)  # fmt: skip
+#: From probability 0, where the tile shows through, to 1; after them the outline of the mask.
 HEAT_STEPS = 12
+OUTLINE: Colour = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def _sheets(
         truth, mask = gallery.truths[rows], gallery.masks[rows]
         errors = np.select([truth & mask, truth, mask], [1, 2, 3], 0).astype(np.uint8)
         levels = np.rint(gallery.probabilities[rows] * ((HEAT_STEPS - 1) / 255)).astype(np.uint8)
+        levels[_outlines(mask)] = HEAT_STEPS
         yield {
             "tile": ("image/webp", _webp(_sheet(gallery.images[rows], height, width, smooth=True))),
             "truth": ("image/png", _png(_sheet(truth.astype(np.uint8), height, width), TRUTH)),
@@ -94,9 +98,19 @@ def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
 def _heat_colours() -> list[Colour]:
     """From nothing over violet and orange to yellow; opaque enough to be seen on any grey."""
     stops = np.linspace(0, HEAT_STEPS - 1, 4)
-    ramp = np.array([(60, 15, 100, 0), (140, 30, 100, 150), (230, 100, 40, 200), (255, 224, 115, 230)])
+    ramp = np.array(
+        [(60, 15, 100, 0), (140, 30, 100, 150), (230, 100, 40, 200), (255, 224, 115, 230)]
+    )
     parts = [np.interp(np.arange(HEAT_STEPS), stops, ramp[:, part]) for part in range(4)]
-    return [(r, g, b, a) for r, g, b, a in np.rint(np.stack(parts, axis=1)).astype(int).tolist()]
+    colours = np.rint(np.stack(parts, axis=1)).astype(int).tolist()
+    return [*((r, g, b, a) for r, g, b, a in colours), OUTLINE]
+
+
+def _outlines(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of each mask beside one that is not, bool ``[N, H, W]``; a tile's edge is no side."""
+    around = np.pad(masks, [(0, 0), (1, 1), (1, 1)], mode="edge")
+    inner = around[:, :-2, 1:-1] & around[:, 2:, 1:-1] & around[:, 1:-1, :-2] & around[:, 1:-1, 2:]
+    return masks & ~inner
 
 
 def _sheet(
@@ -119,7 +133,9 @@ def _sheet(
 
 def _webp(sheet: NDArray[np.uint8]) -> str:
     order = cv2.COLOR_GRAY2BGR if sheet.ndim == 2 else cv2.COLOR_RGB2BGR
-    _, data = cv2.imencode(".webp", cv2.cvtColor(sheet, order), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+    _, data = cv2.imencode(
+        ".webp", cv2.cvtColor(sheet, order), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY]
+    )
     return b64encode(data.tobytes()).decode()
 
 

@@ -30,7 +30,7 @@ def inline_svg(figure: Figure, key: str, title: str) -> str:
 
     Args:
         figure: Drawn in the colours of :mod:`kaggle_salt.report.drawing`.
-        key: What its ids begin with, unlike those of every other figure of the page.
+        key: What tells its ids from those of every other figure of the page.
         title: What it shows, for those who cannot see it.
     """
     figure.patch.set_visible(False)
@@ -38,17 +38,19 @@ def inline_svg(figure: Figure, key: str, title: str) -> str:
         axes.patch.set_visible(False)
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": "salt", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", backend="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", backend="svg", metadata={"Date": None, "Creator": None}
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
-    text = re.sub(r'\bid="', f'id="{key}-', text)
-    text = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{key}-", text)
+    text = re.sub(r'\bid="', f'id="figure-{key}-', text)
+    text = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>figure-{key}-", text)
     text = _COLOUR.sub(lambda found: _variable(found[0]), text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     head = (
-        f'<svg viewBox="\\1" role="img" aria-labelledby="{key}-title" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink"><title id="{key}-title">'
+        f'<svg viewBox="\\1" role="img" aria-labelledby="figure-{key}-title" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink"><title id="figure-{key}-title">'
         + escape(title).replace("\\", "\\\\")
         + "</title>"
     )

@@ -48,13 +48,6 @@ def test_classes_hold_their_upper_ends() -> None:
     assert len(data_sheets.CLASS_NAMES) == 7
 
 
-def test_three_pictures_are_written(tmp_path: Path) -> None:
-    paths = data_sheets.draw_sheets(competition(), tmp_path / "new")
-    assert [path.name for path in paths] == ["tiles.png", "coverage.png", "depth.png"]
-    assert sorted(paths) == sorted((tmp_path / "new").iterdir())
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
-
-
 @pytest.mark.parametrize("shape", [(10, 10), (10, 14), (20, 10), (10, 10, 3)])
 def test_every_class_has_a_row_of_tiles_with_masks(
     figures: list[Figure], shape: tuple[int, ...]
