@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         submit,
         train,
     )
+    from kaggle_salt.api_reporting import look, make_report
     from kaggle_salt.competition.metric import image_scores, score
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
@@ -39,7 +40,9 @@ __all__ = [
     "ensemble",
     "image_scores",
     "load_preset",
+    "look",
     "make_folds",
+    "make_report",
     "pseudo_label",
     "score",
     "submit",
@@ -52,6 +55,7 @@ _HOMES = {
     "api": (
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
     ),
+    "api_reporting": ("look", "make_report"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

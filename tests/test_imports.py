@@ -44,10 +44,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {*WORDS, *WINGS, "competition", "synthetic", "report"},  # where the two wings meet
     "cli": BELOW_SHELL,
     "api": BELOW_SHELL,  # what the command line is to a shell, it is to Python
+    "api_reporting": {*BELOW_SHELL, "api"},
     "__main__": {"cli"},
-    "": {*BELOW_SHELL, "api"},  # kaggle_salt/__init__.py: fetches names when they are asked for
+    # kaggle_salt/__init__.py: fetches names when they are asked for
+    "": {*BELOW_SHELL, "api", "api_reporting"},
 }
-SHELL = {"cli", "api", "__main__"}
+SHELL = {"cli", "api", "api_reporting", "__main__"}
 SHELL_LIBRARIES = ("rich", "typer", "click")
 SHELL_CALLS = (
     "print", "exit", "quit", "sys.exit", "os._exit", "SystemExit",

@@ -1,4 +1,4 @@
-"""A sheet of tiles that say nothing, or say it twice: blank ones, and those with the same pixels."""
+"""A sheet of tiles that say nothing, or say it twice: blank ones, and sets of the same pixels."""
 
 from __future__ import annotations
 

@@ -62,12 +62,13 @@ def _draw_shares(figure: Figure, table: pd.DataFrame, folds: list[int]) -> None:
     axes = figure.axes[0]
     classes = classes_of(table["coverage"].to_numpy(dtype=np.float64))
     present = sorted(set(classes.tolist()))
-    colours = [GREY, *(colormaps["viridis"](x) for x in np.linspace(0.15, 0.95, len(present)))]
+    salty = colormaps["viridis"](np.linspace(0.15, 0.95, len(CLASS_NAMES) - 1))
     left = np.zeros(len(folds))
-    for number, colour in zip(present, colours, strict=False):
+    for number in present:
         share = np.array([float((classes[table["fold"] == f] == number).mean()) for f in folds])
         axes.barh(
-            range(len(folds)), 100 * share, 0.62, left=left, color=colour,
+            range(len(folds)), 100 * share, 0.62, left=left,
+            color=salty[number - 1] if number else GREY,
             label=CLASS_NAMES[number],
         )  # fmt: skip
         left += 100 * share
