@@ -24,7 +24,7 @@ from kaggle_salt.ensembling.thresholds import (
     score_at,
     tile_scores,
 )
-from kaggle_salt.pipeline.members import out_of_fold
+from kaggle_salt.pipeline.members import Member, out_of_fold
 from kaggle_salt.pipeline.report_subject import Subject
 from kaggle_salt.pipeline.scores import Truth, score_table, type_table
 from kaggle_salt.predictions import Predictions
@@ -67,7 +67,7 @@ def judge(
     Raises:
         DataError: Stored predictions are damaged.
     """
-    how = subject.made.how if subject.made else "mean"
+    how = subject.how
     per_run = {m.run.name: out_of_fold(m, how) for m in subject.members}
     ids = common_ids(list(per_run.values()))
     predicted = blend(
@@ -240,19 +240,15 @@ def _members(
         ]  # fmt: skip
     if len(per_run) < 2:
         return []
-    total = sum(member.weight for member in subject.members)
+    total, ids = sum(member.weight for member in subject.members), common_ids([*per_run.values()])
+
+    def honest(members: Sequence[Member]) -> float:
+        parts, weights = [per_run[m.run.name] for m in members], [m.weight for m in members]
+        predicted = blend(parts, weights=weights, how=subject.how, ids=ids)
+        return cross_fitted_score(truth.count(predicted), truth.folds(ids)).score
+
     found = []
-    for member in subject.members:
-        name = member.run.name
-        rest = [other for other in subject.members if other is not member]
-        without = blend(
-            [per_run[other.run.name] for other in rest], weights=[m.weight for m in rest],
-            how=subject.made.how, ids=common_ids(list(per_run.values())),
-        )  # fmt: skip
-        alone, others = _honest(per_run[name], truth), _honest(without, truth)
-        found.append(MemberFacts(name, member.weight / total, alone, score - others))
+    for one in subject.members:
+        without = honest([other for other in subject.members if other is not one])
+        found.append(MemberFacts(one.run.name, one.weight / total, honest([one]), score - without))
     return found
-
-
-def _honest(predicted: Predictions, truth: Truth) -> float:
-    return cross_fitted_score(truth.count(predicted), truth.folds(predicted.ids)).score

@@ -55,6 +55,11 @@ class Subject:
     members: tuple[Member, ...]
     made: Made | None = None
 
+    @property
+    def how(self) -> str:
+        """The average of its members."""
+        return self.made.how if self.made else "mean"
+
 
 def find_subject(
     workspace: Workspace, name: str | None, competition: Competition, listener: Listener
