@@ -371,6 +371,21 @@ SITUATIONS: dict[str, list[Situation]] = {
     "runs:open_run#2": [
         Situation(("ensemble", "quick2", *CPU), changes=("runs/quick2/*", *TEST_FILES)),
     ],
+    "report_subject:find_subject": [
+        Situation(("report", "quick2"), changes=("runs/quick2/*",)),
+    ],
+    "report_subject:_last_run": [
+        Situation(("report",), remove("runs"), ("runs/*",)),
+    ],
+    "report_subject:_ensemble": [
+        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_subject:_as_it_was": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
     "submit:_find_ensemble": [
         Situation(("submit", "--out", "my files"), changes=("my files/*", *TEST_FILES)),
     ],

@@ -141,11 +141,11 @@ def _ensemble(
     weights = [float(one["weight"]) for one in document["members"]]
     members = _members(workspace, runs, weights, competition, listener)
     pairs = zip(members, document["members"], strict=True)
-    then = tuple(_as_it_was(member, told.get("folds", {}), again) for member, told in pairs)
+    then = tuple(_as_it_was(member, told.get("folds", {}), document) for member, told in pairs)
     return Subject(folder.name, folder, then, made)
 
 
-def _as_it_was(member: Member, hashes: Mapping[str, str], again: str) -> Member:
+def _as_it_was(member: Member, hashes: Mapping[str, str], made: Mapping[str, Any]) -> Member:
     """The member with the folds that it had then; they must still be the same networks."""
     for fold, known in hashes.items():
         there = int(fold) in member.folds
@@ -154,6 +154,6 @@ def _as_it_was(member: Member, hashes: Mapping[str, str], again: str) -> Member:
                 f"fold {fold} of run {member.run.name} is not the network that the ensemble was "
                 "made of",
                 expected="the folds whose hashes stand in its ensemble.json",
-                next_step=again,
+                next_step=make_ensemble_again(made),
             )
     return member if member.foreign else replace(member, folds=tuple(sorted(map(int, hashes))))
