@@ -195,6 +195,7 @@ LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
 MADE = called(*LABEL)
 BOTH = called("ensemble", "tiny", "other", "--weights", "2,1", "--how", "logits", "--name", "both",
               *CPU)  # fmt: skip
+MADE_BOTH = "runs/ensemble/both/ensemble.json"
 TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
 LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
 ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
@@ -383,7 +384,12 @@ SITUATIONS: dict[str, list[Situation]] = {
     ],
     "report_subject:_as_it_was": [
         Situation(("report", "both"),
-                  all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
+                  all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_judging:_refuse_other_tiles": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit(MADE_BOTH, '"tiles": 13,\n    "s', '"tiles": 9,\n    "s')),
                   ("runs/ensemble/both/*",)),
     ],
     "submit:_find_ensemble": [

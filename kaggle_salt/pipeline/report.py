@@ -128,5 +128,6 @@ def _facts(
 def _about(subject: Subject, trained: Sequence[RunFolder]) -> list[str]:
     if subject.made:
         runs = " + ".join(member.run.name for member in subject.members)
-        return [runs, f"{subject.made.how} of {len(subject.members)} runs"]
+        several = "s" if len(subject.members) > 1 else ""
+        return [runs, f"{subject.made.how} of {len(subject.members)} run{several}"]
     return network_words(trained[0]) if trained else ["made by another tool"]

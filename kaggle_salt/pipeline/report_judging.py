@@ -24,9 +24,11 @@ from kaggle_salt.ensembling.thresholds import (
     score_at,
     tile_scores,
 )
+from kaggle_salt.errors import DataError
 from kaggle_salt.pipeline.members import Member, out_of_fold
 from kaggle_salt.pipeline.report_subject import Subject
 from kaggle_salt.pipeline.scores import Truth, score_table, type_table
+from kaggle_salt.pipeline.submit import make_ensemble_again
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.report.data_sheets import CLASS_NAMES, classes_of
 from kaggle_salt.report.facts import (
@@ -65,14 +67,14 @@ def judge(
         competition: The training tiles.
 
     Raises:
-        DataError: Stored predictions are damaged.
+        DataError: Stored predictions are damaged, or not those that an ensemble was scored on.
     """
-    how = subject.how
-    per_run = {m.run.name: out_of_fold(m, how) for m in subject.members}
+    how, members = subject.how, subject.members
+    per_run = {m.run.name: out_of_fold(m, how) for m in (*members, *subject.left_out)}
     ids = common_ids(list(per_run.values()))
-    predicted = blend(
-        list(per_run.values()), weights=[m.weight for m in subject.members], how=how, ids=ids
-    )
+    _refuse_other_tiles(subject, len(ids))
+    parts, weights = [per_run[m.run.name] for m in members], [m.weight for m in members]
+    predicted = blend(parts, weights=weights, how=how, ids=ids)
     blended = truth.count(predicted)
     told = _told_scores(subject, blended, truth.folds(ids))
     rule = told["decision"].rule
@@ -90,6 +92,17 @@ def judge(
         **told,
     )
     return judged, _members(subject, per_run, truth, judged.score)
+
+
+def _refuse_other_tiles(subject: Subject, tiles: int) -> None:
+    """Refuse an ensemble with a run that has predicted more or fewer tiles since."""
+    then = subject.made.document["out_of_fold"]["tiles"] if subject.made else tiles
+    if subject.made and tiles != then:
+        raise DataError(
+            f"ensemble {subject.name} was scored on {then} tiles, and its runs share {tiles} now",
+            expected="the folds that it was made of",
+            next_step=make_ensemble_again(subject.made.document),
+        )
 
 
 def _told_scores(

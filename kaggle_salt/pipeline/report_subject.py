@@ -48,12 +48,15 @@ class Subject:
         folder: Where it lies.
         members: Its runs, each with the finished folds that count; a run may have none.
         made: What is known of an ensemble; None for a run.
+        left_out: Runs that the search of an ensemble gave no weight; it was scored on the tiles
+            that they predicted too.
     """
 
     name: str
     folder: Path
     members: tuple[Member, ...]
     made: Made | None = None
+    left_out: tuple[Member, ...] = ()
 
     @property
     def how(self) -> str:
@@ -142,7 +145,10 @@ def _ensemble(
     members = _members(workspace, runs, weights, competition, listener)
     pairs = zip(members, document["members"], strict=True)
     then = tuple(_as_it_was(member, told.get("folds", {}), document) for member, told in pairs)
-    return Subject(folder.name, folder, then, made)
+    search = document.get("search") or {"climb": {"weights": {}}}
+    others = [name for name, weight in search["climb"]["weights"].items() if not weight]
+    left_out = _members(workspace, others, None, competition, listener) if others else ()
+    return Subject(folder.name, folder, then, made, left_out)
 
 
 def _as_it_was(member: Member, hashes: Mapping[str, str], made: Mapping[str, Any]) -> Member:

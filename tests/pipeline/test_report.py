@@ -156,6 +156,9 @@ def test_searched_weights_are_told_with_what_the_search_found(trained: Path) -> 
     facts = make_report(WORKSPACE, "both").facts
     assert facts.judged is not None
     assert made.search is not None
+    assert [row.name for row in facts.judged.rows] == [row.name for row in made.rows]
+    assert [row.at_decision for row in facts.judged.rows] == [r.at_decision for r in made.rows]
+    assert (facts.judged.tiles, facts.judged.decision) == (made.rows[-1].tiles, made.decision)
     assert (facts.judged.score, facts.judged.chosen) == (
         made.search.honest.score, "weights and decision"
     )  # fmt: skip
