@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kaggle_salt.api.comparing import compare, list_runs, sweep
     from kaggle_salt.api.outputs import export, predict, submit
     from kaggle_salt.api.pretraining import pretrain
+    from kaggle_salt.api.reporting import look, make_report
     from kaggle_salt.api.training import (
         check_data,
         ensemble,
@@ -44,7 +45,9 @@ __all__ = [
     "image_scores",
     "list_runs",
     "load_preset",
+    "look",
     "make_folds",
+    "make_report",
     "predict",
     "pretrain",
     "pseudo_label",
@@ -63,6 +66,7 @@ _HOMES = {
     "api.comparing": ("compare", "list_runs", "sweep"),
     "api.outputs": ("export", "predict", "submit"),
     "api.pretraining": ("pretrain",),
+    "api.reporting": ("look", "make_report"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -211,6 +211,7 @@ LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
 MADE = called(*LABEL)
 BOTH = called("ensemble", "tiny", "other", "--weights", "2,1", "--how", "logits", "--name", "both",
               *CPU)  # fmt: skip
+MADE_BOTH = "runs/ensemble/both/ensemble.json"
 TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
 LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
 ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
@@ -458,6 +459,26 @@ SITUATIONS: dict[str, list[Situation]] = {
     ],
     "runs:open_run#2": [
         Situation(("ensemble", "quick2", *CPU), changes=("runs/quick2/*", *TEST_FILES)),
+    ],
+    "report_subject:find_subject": [
+        Situation(("report", "quick2"), changes=("runs/quick2/*",)),
+    ],
+    "report_subject:_last_run": [
+        Situation(("report",), remove("runs"), ("runs/*",)),
+    ],
+    "report_subject:_ensemble": [
+        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_subject:_as_it_was": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_judging:_refuse_other_tiles": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit(MADE_BOTH, '"tiles": 13,\n    "s', '"tiles": 9,\n    "s')),
+                  ("runs/ensemble/both/*",)),
     ],
     "submit:_find_ensemble": [
         Situation(("submit", "--out", "my files"), changes=("my files/*", *TEST_FILES)),

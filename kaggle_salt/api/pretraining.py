@@ -1,7 +1,4 @@
-"""What comes before a training, as a function: a network that has seen all tiles and no mask.
-
-Beside :mod:`kaggle_salt.api`.
-"""
+"""What comes before a training, as a function: a network that has seen all tiles and no mask."""
 
 from __future__ import annotations
 

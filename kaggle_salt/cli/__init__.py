@@ -15,6 +15,7 @@ from kaggle_salt.cli import (  # after run_commands: the help names the commands
     predict_commands,
     pretrain_commands,
     pseudo_commands,
+    report_commands,
     tune_commands,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "preset_commands",
     "pretrain_commands",
     "pseudo_commands",
+    "report_commands",
     "run_commands",
     "tune_commands",
 ]

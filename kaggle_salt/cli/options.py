@@ -39,6 +39,12 @@ def ensemble_names(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
+def subject_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs and ensembles whose names begin so, for the shell."""
+    named = {*run_names(context, incomplete), *ensemble_names(context, incomplete)}
+    return sorted(named)
+
+
 Data = Annotated[
     Path, typer.Option(envvar="SALT_DATA", help="Folder with Kaggle's files, zipped or not.")
 ]

@@ -17,7 +17,7 @@ from tests.tiny import Salt, refused, salt
 COMMANDS = [
     "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "blend-csv",
     "import-predictions", "compare", "runs", "sweep", "mosaic", "predict", "ship", "pretrain",
-    "pseudo-label", "lr-find",
+    "pseudo-label", "report", "look", "lr-find",
 ]  # fmt: skip
 
 
@@ -209,6 +209,7 @@ def test_the_shell_completes_presets_runs_and_ensembles(tmp_path: Path) -> None:
     assert complete_in_bash("salt ensemble b1 ", tmp_path) == ["b2"]
     assert complete_in_bash("salt submit --ensemble b", tmp_path) == ["b1"]
     assert complete_in_bash("salt predict a.png --run b", tmp_path) == ["b1", "b2"]
+    assert complete_in_bash("salt report b", tmp_path) == ["b1", "b2"]
     assert complete_in_bash("salt prese", tmp_path) == ["presets"]
 
 
