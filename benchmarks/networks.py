@@ -13,7 +13,7 @@ from benchmarks.harness import Measurement, Setting, in_turn, item, seconds
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
-from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.batches import TrainingTiles, targets_of
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -108,14 +108,15 @@ class Rehearsal:
         self.keeper = Keeper(self.stage, self.training.folder, {})
         device = self.compute.device
         self.batches = [
-            (self.framing.prepare(images.to(device)), masks.to(device)[:, None])
-            for images, masks in self.training.loader
+            (self.framing.prepare(images.to(device)), targets_of(labels.to(device)))
+            for images, labels in self.training.loader
         ]
 
     def ours(self) -> None:
         """An epoch of ``salt train``."""
+        step = self.training._step(self.stage, self.framing)
         loss = self.training._train_epoch(
-            self.stage, self.framing, self.loss, self.optimizer, self.schedule, self.keeper
+            self.stage, step, self.optimizer, self.schedule, self.keeper
         )
         row: dict[str, object] = {
             "epoch": 1, "stage": self.stage.name, "train_loss": loss, "val_loss": 0.0,

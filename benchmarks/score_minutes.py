@@ -1,4 +1,4 @@
-"""``scripts/score-minutes``: the picture of score against training time, from ``docs/score-minutes.csv``.
+"""``scripts/score-minutes``: score against training time, from ``docs/score-minutes.csv``.
 
 Each row of the table is one training, or the same of several folds. It says where it was trained,
 for minutes on unequal machines are comparable by order of magnitude at most.

@@ -7,13 +7,16 @@ package loads none of it; each name is fetched from its module when it is first 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kaggle_salt.api import (
+    from kaggle_salt.api.comparing import compare, list_runs, sweep
+    from kaggle_salt.api.outputs import export, predict, submit
+    from kaggle_salt.api.pretraining import pretrain
+    from kaggle_salt.api.reporting import look, make_report
+    from kaggle_salt.api.training import (
         check_data,
         ensemble,
         load_preset,
         make_folds,
         pseudo_label,
-        submit,
         train,
     )
     from kaggle_salt.competition.metric import image_scores, score
@@ -34,26 +37,38 @@ __all__ = [
     "Workspace",
     "__version__",
     "check_data",
+    "compare",
     "decode",
     "diagnose",
     "encode",
     "encode_batch",
     "ensemble",
+    "export",
     "image_scores",
+    "list_runs",
     "load_preset",
+    "look",
     "make_folds",
+    "make_report",
+    "predict",
+    "pretrain",
     "pseudo_label",
     "score",
     "submit",
+    "sweep",
     "train",
     "write_demo_competition",
 ]
 
 #: The modules that hold them.
 _HOMES = {
-    "api": (
-        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "submit", "train",
+    "api.training": (
+        "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train",
     ),
+    "api.comparing": ("compare", "list_runs", "sweep"),
+    "api.outputs": ("export", "predict", "submit"),
+    "api.pretraining": ("pretrain",),
+    "api.reporting": ("look", "make_report"),
     "competition.metric": ("image_scores", "score"),
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),

@@ -135,6 +135,8 @@ class Origin:
 def invalid(problem: ErrorDetails, origin: Origin) -> Fault:
     """A problem that the models found."""
     path: KeyPath = problem["loc"]
+    if path[-1:] and isinstance(path[-1], int) and path[0] != "stage":
+        path = path[:-1]  # --set takes a list as a whole
     if problem["type"] == "rule":
         (wrote, mend), context = origin.broke(path), problem["ctx"]
         return Fault(f"{wrote}: {context['found']}", context["expected"], mend)
@@ -214,7 +216,7 @@ def _wanted(path: KeyPath, given: Any = None) -> str:
     kind: Any = field.annotation
     if typing.get_origin(kind) is Literal and isinstance(given, str):
         return nearest(given, map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) is tuple and _inner_table(kind):
         return "one [[stage]] block or more"
     words = in_words(kind)
     if kind in (int, float):

@@ -19,8 +19,11 @@ from kaggle_salt.errors import ConfigError, nearest
 #: Levels of tables and lists that a configuration may have.
 DEEPEST = 16
 
+#: The tables that a network has in common with those it is pretrained for.
+NETWORK_TABLES = ("input", "model", "training")
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+
+def load_config(path: Path, overrides: Sequence[str] = (), *, recipe: Path | None = None) -> Config:
     """Read a preset, or a configuration of one's own, and apply ``--set`` overrides.
 
     A key that is written down and that nothing reads is refused: see
@@ -32,12 +35,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         overrides: ``KEY=VALUE`` texts. Keys are dotted (``input.size``); a stage is named by
             its name or its number (``stage.bce.epochs``, ``stage.0.epochs``); ``stage.*``
             means every stage. Values are TOML, and a bare word is taken as a string.
+        recipe: TOML file that takes the place of all but :data:`NETWORK_TABLES`.
 
     Raises:
         ConfigError: Missing or malformed file, unknown key, a value of the wrong kind, or a key
             that does nothing. All faults are named.
     """
     data = _read(path)
+    if recipe:
+        data = {table: data[table] for table in NETWORK_TABLES if table in data} | _read(recipe)
     origin = _apply_all(data, overrides, str(path))
     config = _validate(origin)
     alone = config if not overrides else _valid_or_none(data)
@@ -61,6 +67,16 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     config = _validate(origin)
     _refuse_idle(config, None, origin)
     return config
+
+
+def pretext_of(path: Path) -> str:
+    """Which pretext a configuration names, ``none`` if it names none; nothing else is looked at.
+
+    Raises:
+        ConfigError: The file is missing, or not TOML.
+    """
+    table = _read(path).get("pretext")
+    return str(table.get("name", "none")) if isinstance(table, dict) else "none"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import StageConfig
 
 #: Where a key stands: names of tables and keys, and the number of a stage.
 KeyPath = tuple[str | int, ...]
@@ -96,8 +97,13 @@ def _when(key: str, *values: Any) -> Reader:
 #: Architectures that are made of nothing but their options.
 WITHOUT_ENCODER = ("classic-unet", "compact", "resunet")
 
-_LOVASZ = _when("stage.loss.name", "lovasz", "bce+lovasz")
-_EMPTY_HEAD = _when("model.options.empty_head", True)
+_MASKS = Choice("pretext.name", ("none",))
+_WITH_MASKS = Reader((_MASKS,))
+_PRETEXT = _when("pretext.name", "masked", "vicreg")
+_VIEWS = _when("pretext.name", "vicreg")
+_LOVASZ = Reader((Choice("stage.loss.name", ("lovasz", "bce+lovasz")),), also=_MASKS)
+_EMPTY_HEAD = Reader((Choice("model.options.empty_head", (True,)),), also=_MASKS)
+_CONSISTENCY = Reader((Choice("stage.consistency.weight", but=(0,), example=1),), also=_MASKS)
 _PLATEAU = _when("stage.schedule.name", "plateau")
 
 #: The keys that not every choice reads, and who does.
@@ -106,17 +112,39 @@ READERS: dict[str, Reader] = {
     "model.encoder": Reader(
         (Choice("model.architecture", but=WITHOUT_ENCODER, example="unet"),)
     ),
-    "pseudo.file": _when("stage.tiles", "mixed", "pseudo"),
+    "augment.mix": _WITH_MASKS,
+    "augment.mix_probability": Reader(
+        (Choice("augment.mix", but=("none",), example="cutmix"),), also=_MASKS
+    ),
+    "pretext.hidden": _PRETEXT,
+    "pretext.blocks": _PRETEXT,
+    "pretext.noise": _PRETEXT,
+    "pretext.crop": _VIEWS,
+    "pretext.contrast": _VIEWS,
+    "pretext.points": _VIEWS,
+    "pretext.covariance": _VIEWS,
+    "pseudo.file": Reader((Choice("stage.tiles", ("mixed", "pseudo")),), also=_MASKS),
     "pseudo.share": Reader(
         (Choice("stage.tiles", ("mixed",)),),
         also=Choice("pseudo.file", but=("",), example="FILE"),
     ),
+    "inference.tta": _WITH_MASKS,
+    "inference.batch_size": _WITH_MASKS,
+    "stage.tiles": _WITH_MASKS,
+    "stage.loss.name": _WITH_MASKS,
+    "stage.loss.ignore_empty": _WITH_MASKS,
     "stage.loss.phi": _LOVASZ,
     "stage.loss.symmetric": _LOVASZ,
-    "stage.loss.gamma": _when("stage.loss.name", "focal"),
-    "stage.loss.side_weight": _when("model.options.deep_supervision", True),
+    "stage.loss.gamma": Reader((Choice("stage.loss.name", ("focal",)),), also=_MASKS),
+    "stage.loss.side_weight": Reader(
+        (Choice("model.options.deep_supervision", (True,)),), also=_MASKS
+    ),
     "stage.loss.nonempty_weight": _EMPTY_HEAD,
     "stage.loss.empty_weight": _EMPTY_HEAD,
+    **{
+        f"stage.consistency.{key}": _CONSISTENCY
+        for key in ("loss", "tiles", "decay", "ramp", "cutmix")
+    },
     # the norm is divided out afterwards, whatever it was clipped to
     "stage.optimizer.clip": _when("stage.optimizer.normalized", False),
     "stage.schedule.floor": Reader(
@@ -133,7 +161,8 @@ READERS: dict[str, Reader] = {
             Choice("stage.keep", ("best",)),
             Choice("stage.schedule.name", ("plateau",)),
             Choice("stage.early_stopping", but=(0,), example=10),
-        )
+        ),
+        also=_MASKS,  # without them there is only the loss
     ),
 }  # fmt: skip
 
@@ -175,8 +204,10 @@ def read_part(config: Config) -> dict[str, Any]:
     """All keys that something reads, as plain values that TOML and JSON can hold."""
     data = config.model_dump(mode="json")
     for path, _ in unread(config):
-        table: Any = data
+        tables: list[Any] = [data]
         for part in path[:-1]:
-            table = table[part]
-        del table[path[-1]]
+            tables.append(tables[-1][part])
+        del tables[-1][path[-1]]
+        if not tables[-1]:
+            del tables[-2][path[-2]]
     return data

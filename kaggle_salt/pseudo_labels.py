@@ -1,161 +1,51 @@
-"""Pseudo-labels on disk: masks that networks gave to test tiles, and which networks they were.
+"""Pseudo-labels on disk: what networks said of test tiles, and which networks they were.
 
-Two files with one stem. ``<stem>.csv`` has one row for each set of labels and tile; a set is
-called after the fold whose network may train on it, or ``all``. ``<stem>.json`` is the manifest:
-what the labels were made of, what was selected, and the hash of the CSV. It is written last (see
-:mod:`kaggle_salt.files`), so its presence says that the CSV is whole.
+Files with one stem. ``<stem>.csv`` has one row for each set of labels and tile, with its mask; a
+set is called after the fold whose network may train on it, or ``all``. Soft labels lie beside it
+in ``<stem>.npy``, uint8 ``[rows of the CSV, H, W]``, probability = value / 255. ``<stem>.json`` is
+the manifest: what the labels were made of, what was selected, and the hash of the other files. It
+is written last (see :mod:`kaggle_salt.files`), so its presence says that they are whole.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import bytes_hash, vouched
+from kaggle_salt.errors import DataError, reason, salt_command
+from kaggle_salt.files import files_hash, vouched
+from kaggle_salt.pseudo_origin import MadeOf, Manifest, Network, Teachers, set_name
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
 
 #: Decimals of the numbers in the CSV; coverage is as exact as in the fold table.
 DECIMALS = 8
 
-#: Whose predictions label the tiles of fold k's student: the networks of fold k, which never
-#: saw its validation tiles, or those of all folds.
-Teachers = Literal["fold", "all"]
-
-#: How the tiles taken are balanced over coverage: :mod:`kaggle_salt.ensembling.confidence`.
-Balance = Literal["training", "1st-place"]
-
 
 @dataclass(frozen=True)
-class Confidence:
-    """When a tile is confident, and how many are wanted.
-
-    Args:
-        low: A pixel below this probability is sure to be none of salt.
-        high: A pixel above this probability is sure to be salt.
-        confidence: Smallest share of sure pixels of a confident tile.
-        limit: Tiles to take at most; None for as many as there are.
-        balance: ``training``, or ``1st-place``, which asks for a confidence of .97 at least.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-
-    low: float = 0.2
-    high: float = 0.8
-    confidence: float = 0.9
-    limit: int | None = None
-    balance: Balance = "training"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise ConfigError(
-                f"pixels below {self.low:g} or above {self.high:g} as the sure ones",
-                expected="probabilities from 0 to 1, --low not above --high",
-                next_step="--low 0.2 --high 0.8",
-            )
-        if not 0 <= self.confidence <= 1:
-            raise ConfigError(
-                f"a confidence of {self.confidence:g}",
-                expected="a share of a tile's pixels, from 0 to 1",
-                next_step="--confidence 0.9",
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
-                f"a limit of {self.limit} tiles", expected="1 or more", next_step="--limit 10000"
-            )
-        if self.balance not in get_args(Balance):
-            raise ConfigError(
-                f"a balance after '{self.balance}'",
-                expected=" or ".join(get_args(Balance)),
-                next_step="--balance 1st-place",
-            )
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Network(_Part):
-    """A trained network: the fold it holds out is ``fold``."""
-
-    run: str
-    fold: int
-    weights_hash: str
-
-
-class MadeOf(_Part):
-    """What decides which labels come out; equal values give equal files.
-
-    Args:
-        teachers: ``fold`` or ``all``.
-        networks: The teachers of each set, by its name.
-        settings: Which tiles were wanted.
-        folds_hash: SHA-256 of the fold table.
-        test_hash: SHA-256 of the test tiles.
-    """
-
-    teachers: Teachers
-    networks: dict[str, tuple[Network, ...]]
-    settings: Confidence
-    folds_hash: str
-    test_hash: str
-
-    @property
-    def runs(self) -> list[str]:
-        """The runs that teach, each once."""
-        networks = (one for some in self.networks.values() for one in some)
-        return list(dict.fromkeys(one.run for one in networks))
-
-    def command(self, path: Path) -> str:
-        """The command that makes such labels anew, in the same file and with the same settings."""
-        usual, words = Confidence(), ["--teachers", "all"] if self.teachers == "all" else []
-        for name, value in asdict(self.settings).items():
-            if value != getattr(usual, name):
-                words += [f"--{name}", value if isinstance(value, str) else f"{value:g}"]
-        return salt_command("pseudo-label", *self.runs, *words, "--out", path, "--overwrite")
-
-
-class Manifest(_Part):
-    """What ``<stem>.json`` says.
-
-    Args:
-        made_of: What decides which labels come out.
-        selection: Counts for each set and stratum of coverage.
-        content_hash: SHA-256 of the CSV.
-    """
-
-    made_of: MadeOf
-    selection: tuple[dict[str, Any], ...]
-    content_hash: str
-
-
-class PseudoLabels(_Part):
+class PseudoLabels:
     """The labels that one fold's student may train on.
 
     Args:
         ids: Test tiles, each once.
         rle_masks: The run-length string of each.
         teachers: ``all`` says that they have seen the fold's validation tiles.
-        csv_hash: SHA-256 of the CSV.
+        content_hash: SHA-256 of the files.
+        soft: Probability times 255 of each, uint8 ``[N, H, W]``; None where there are masks only.
     """
 
     ids: tuple[str, ...]
     rle_masks: tuple[str, ...]
     teachers: Teachers
-    csv_hash: str
-
-
-def set_name(teachers: Teachers, fold: int) -> str:
-    """Name of the set of labels that fold ``fold``'s student may train on."""
-    return "all" if teachers == "all" else str(fold)
+    content_hash: str
+    soft: NDArray[np.uint8] | None = None
 
 
 def manifest_path(path: Path) -> Path:
@@ -163,21 +53,32 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+def data_files(path: Path, made_of: MadeOf) -> tuple[Path, ...]:
+    """The files that the manifest of the CSV at ``path`` vouches for."""
+    return (path, path.with_suffix(".npy")) if made_of.settings.soft else (path,)
+
+
 def write_pseudo_labels(
-    path: Path, table: pd.DataFrame, made_of: MadeOf, selection: tuple[dict[str, Any], ...]
+    path: Path,
+    table: pd.DataFrame,
+    made_of: MadeOf,
+    selection: tuple[dict[str, Any], ...],
+    soft: Sequence[NDArray[np.uint8]] = (),
 ) -> Manifest:
-    """Write ``<stem>.csv`` and then ``<stem>.json``, each atomically; what was there is replaced.
+    """Write the labels and then their manifest, each atomically; what was there is replaced.
 
     Args:
         path: The CSV.
         table: Columns :data:`COLUMNS`; ``fold`` is the name of the set.
         made_of: What the labels were made of.
         selection: Counts for each set and stratum.
+        soft: Probability times 255 of the table's rows, in order, uint8 ``[N, H, W]`` in parts;
+            if ``made_of`` wants soft labels.
 
     Returns:
         The manifest as written.
     """
-    with vouched(manifest_path(path), path) as draft:
+    with vouched(manifest_path(path), *data_files(path, made_of)) as draft:
         table[COLUMNS].to_csv(
             draft.paths[0],
             index=False,
@@ -185,6 +86,11 @@ def write_pseudo_labels(
             lineterminator="\n",
             encoding="utf-8",
         )
+        if made_of.settings.soft:
+            shape = (len(table), *soft[0].shape[1:])
+            out = np.lib.format.open_memmap(draft.paths[1], mode="w+", dtype=np.uint8, shape=shape)
+            np.concatenate(soft, out=out)
+            out.flush()
         draft.document.update(made_of=made_of.model_dump(mode="json"), selection=list(selection))
     return Manifest.model_validate(draft.document)
 
@@ -219,7 +125,7 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
     """
     manifest = read_manifest(path)
     made_of = manifest.made_of
-    table = _read_table(path, manifest.content_hash)
+    table = _read_table(path, manifest)
     _refuse_other_data(path, made_of, folds_hash, test_hash)
     name = set_name(made_of.teachers, fold)
     networks = made_of.networks.get(name, ())
@@ -239,18 +145,25 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
         ids=tuple(rows["id"]),
         rle_masks=tuple(rows["rle_mask"]),
         teachers=made_of.teachers,
-        csv_hash=manifest.content_hash,
+        content_hash=manifest.content_hash,
+        soft=_read_soft(path, rows) if made_of.settings.soft else None,
     )
 
 
-def _read_table(path: Path, content_hash: str) -> pd.DataFrame:
-    """The CSV as text, if it is the one with this hash."""
+def _read_soft(path: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
+    """The soft labels of some rows of the CSV; the others stay on disk."""
+    soft = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    return np.array(soft[rows.index])
+
+
+def _read_table(path: Path, manifest: Manifest) -> pd.DataFrame:
+    """The CSV as text, if it and what lies beside it are those that the manifest vouches for."""
     try:
-        content = path.read_bytes()
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        content_hash = files_hash(data_files(path, manifest.made_of))
     except (OSError, ValueError) as error:
         raise _unusable(path, f"{path} cannot be read: {reason(error)}") from error
-    if bytes_hash(content) != content_hash:
+    if content_hash != manifest.content_hash:
         raise _unusable(path, f"{path} has changed since it was written")
     if list(table.columns) != COLUMNS:
         raise _unusable(path, f"{path} has the columns {', '.join(table.columns)}")

@@ -1,17 +1,18 @@
-"""The folder of a run, and the versions that a manifest records."""
+"""The folders of runs and of their trainings, and the versions that a manifest records."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
 
-#: What the manifest of a run of imported predictions says of its kind.
-FOREIGN = "foreign"
+#: What the manifest says of its kind: of a run of imported predictions, and of a pretraining.
+FOREIGN, PRETRAINING = "foreign", "pretraining"
 
 #: Packages whose version can change a number; recorded in every manifest.
 RECORDED_PACKAGES = (
@@ -35,12 +36,13 @@ def package_versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class FoldFolder:
-    """``runs/<run>/fold<k>``: what one fold leaves behind.
+class TrainingFolder:
+    """What one training leaves behind, a fold's or a pretraining's.
 
-    A fold is *finished* once ``fold.json`` is there: it is written last, after the weights
-    and the out-of-fold probabilities, and holds their hashes.
+    It is finished once its summary is there, which is written last.
     """
+
+    SUMMARY: ClassVar[str]
 
     path: Path
     fold: int
@@ -60,6 +62,42 @@ class FoldFolder:
     def snapshot(self, number: int) -> Path:
         """Weights at the end of a cycle, counted from 1."""
         return self.path / f"snapshot{number}.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / self.SUMMARY
+
+    @property
+    def finished(self) -> bool:
+        return self.summary.exists()
+
+    @property
+    def started(self) -> bool:
+        return self.checkpoint.exists() or self.history.exists() or self.finished
+
+    def origin(self) -> dict[str, Any]:
+        """What the weights say of their training, wherever they are copied to."""
+        raise NotImplementedError
+
+    @property
+    def anew(self) -> str:
+        """The command that does this training anew, and touches no other."""
+        raise NotImplementedError
+
+    def variation(self, name: str, *settings: object) -> str:
+        """The command for the same training with other settings, in the run ``<run>-<name>``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FoldFolder(TrainingFolder):
+    """``runs/<run>/fold<k>``: what one fold leaves behind.
+
+    Its summary, ``fold.json``, is written after the weights and the out-of-fold probabilities,
+    and holds their hashes.
+    """
+
+    SUMMARY = "fold.json"
 
     @property
     def weight_files(self) -> list[Path]:
@@ -91,28 +129,23 @@ class FoldFolder:
         """Tiles out of fold and tiles trained on, side by side."""
         return self.path / "predictions.png"
 
-    @property
-    def summary(self) -> Path:
-        return self.path / "fold.json"
-
     def origin(self) -> dict[str, Any]:
         """What tells which tiles the fold's weights have not seen; nothing without a manifest.
 
         The run's name is not in it: weights of the same training are the same, to the byte.
         """
-        manifest = RunFolder(self.path.parent).manifest
-        if not manifest.exists():
-            return {}
-        told = read_json(manifest)
-        return {"fold": self.fold, **{key: told[key] for key in ORIGIN_KEYS if key in told}}
+        told = manifest_part(self.path.parent, ORIGIN_KEYS)
+        return {"fold": self.fold, **told} if told else {}
 
     @property
-    def finished(self) -> bool:
-        return self.summary.exists()
+    def anew(self) -> str:
+        return train_anew(self.path)
 
-    @property
-    def started(self) -> bool:
-        return self.checkpoint.exists() or self.history.exists() or self.finished
+    def variation(self, name: str, *settings: object) -> str:
+        return salt_command(
+            "train", "--config", self.path.parent / "config.toml",
+            "--run", f"{self.run}-{name}", "--fold", self.fold, *settings,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,12 +179,20 @@ class RunFolder:
     @property
     def foreign(self) -> bool:
         """Whether another tool made the predictions: there is no network and no fold then."""
-        if self.config.exists() or not self.manifest.exists():
-            return False
+        return not self.config.exists() and self.kind == FOREIGN
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether it holds pretrained weights: there is no fold then."""
+        return self.kind == PRETRAINING
+
+    @property
+    def kind(self) -> str:
+        """What the manifest says; empty for a run of folds, and where there is no manifest."""
         try:
-            return read_json(self.manifest).get("kind") == FOREIGN
+            return str(read_json(self.manifest).get("kind", "")) if self.manifest.exists() else ""
         except DataError:
-            return False
+            return ""
 
     def fold(self, fold: int) -> FoldFolder:
         return FoldFolder(self.path / f"fold{fold}", fold)
@@ -173,6 +214,13 @@ class RunFolder:
         return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
 
 
+def manifest_part(run: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """What the manifest in a run's folder says under some keys; nothing without one."""
+    manifest = RunFolder(run).manifest
+    told = read_json(manifest) if manifest.exists() else {}
+    return {key: told[key] for key in keys if key in told}
+
+
 def train_anew(folder: Path) -> str:
     """The command that trains the fold in ``runs/<run>/fold<k>`` anew, and touches no other."""
     fold = folder.name.removeprefix("fold")
@@ -182,6 +230,13 @@ def train_anew(folder: Path) -> str:
 def _number(path: Path) -> int:
     """The number in a file's name, for an order in which 10 comes after 9."""
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
+
+
+def trained_runs(runs: Path) -> list[str]:
+    """Names of the runs with a finished fold; the one whose fold was finished last is last."""
+    summaries = sorted(runs.glob("*/fold*/fold.json"), key=lambda path: path.stat().st_mtime)
+    latest_first = dict.fromkeys(path.parent.parent.name for path in reversed(summaries))
+    return list(latest_first)[::-1]
 
 
 def open_run(runs: Path, name: str) -> RunFolder:
@@ -196,6 +251,12 @@ def open_run(runs: Path, name: str) -> RunFolder:
             f"run {name} holds predictions that another tool made, and no network",
             expected="a run made by salt train",
             next_step=salt_command("ensemble", name),
+        )
+    if run.pretraining:
+        raise ConfigError(
+            f"run {name} holds pretrained weights, and no fold",
+            expected="a run made by salt train",
+            next_step=f"the run that started from {run.path / 'weights.safetensors'}",
         )
     if not run.config.exists():
         known = sorted(path.parent.name for path in runs.glob("*/config.toml"))

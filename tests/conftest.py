@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,27 @@ def missing_compiler() -> str:
     return "" if shutil.which(name) else f"there is no {name}"
 
 
+def chromium() -> str | None:
+    """The browser to drive: one that is installed, for playwright's own would be fetched."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@functools.cache
+def missing_browser() -> str:
+    """Why no browser can be driven; empty where one can."""
+    if find_spec("playwright") is None:
+        return "playwright is not installed"
+    return "" if chromium() else "there is no chromium (Debian, Ubuntu: apt install chromium)"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test before any of its fixtures is made."""
-    lacks = {"tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler}
+    lacks = {
+        "tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler,
+        "browser": missing_browser,
+    }  # fmt: skip
     for mark, missing in lacks.items():
         if item.get_closest_marker(mark) and missing():
             pytest.skip(missing())

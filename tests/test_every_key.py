@@ -28,7 +28,8 @@ from kaggle_salt.config_file import differences, dump_config, load_config, load_
 from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unread
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import file_hash
-from kaggle_salt.learning import training
+from kaggle_salt.learning import steps
+from kaggle_salt.learning.augment import ADDITIONS
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.framing import Framing
@@ -37,18 +38,15 @@ from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import WHOLE, build
 from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.outputs import Outputs
+from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.preset_check import check_preset
 from kaggle_salt.pipeline.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_names, preset_path
-from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Network,
-    write_pseudo_labels,
-)
+from kaggle_salt.pseudo_labels import write_pseudo_labels
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network
 from kaggle_salt.runs import RunFolder
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition
@@ -154,14 +152,16 @@ def with_pseudo_rows() -> TrainingTiles:
     """Eight tiles to train on and four to validate; eight more have pseudo-labels."""
     tiles = tiny_tiles(20)
     rows = np.arange(20)
-    return TrainingTiles(tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:])
+    return TrainingTiles(
+        tiles.images, tiles.masks, rows[:8], rows[8:12], rows[12:], unlabelled=255 - tiles.images
+    )
 
 
 def trained(config: Config, folder: Path) -> FoldTraining:
     """A training over all its stages; what its validation gives is written down beforehand."""
     fold = start(config, folder, tiles=with_pseudo_rows())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "validate", script_validation(FIGURES)[0])
+        patch.setattr(steps, "validate", script_validation(FIGURES)[0])
         fold.run()
     return fold
 
@@ -198,6 +198,17 @@ def loss_value(config: Config, _: Path) -> object:
     target[0, :, 5:], target[1, :, 2:] = True, True
     outputs = Outputs(one, (two,), three, torch.tensor([0.3, -0.2, 0.1]))
     return make_loss(config.stage[0].loss)(outputs, target).item()
+
+
+def pretext_loss(config: Config, _: Path) -> object:
+    """The first loss of a pretraining; nothing where masks are learnt from."""
+    if not config.pretrains:
+        return None
+    learner = learner_of(config, network_of(config), (SIDE, SIDE))
+    framing = Framing((SIDE, SIDE), config.input)
+    step = pretext_step(config, learner, learner, framing, choose_compute("cpu", "float32"))
+    torch.manual_seed(0)
+    return step.loss([torch.from_numpy(tiny_tiles().images)]).item()
 
 
 def probabilities(config: Config, _: Path) -> object:
@@ -248,11 +259,13 @@ def fold_hash(config: Config, folder: Path) -> object:
 
 
 HEADS = ("model.architecture=unet", "model.options={deep_supervision=true, empty_head=true}")
+CONSISTENCY = ("stage.first.consistency.weight=1.0",)
 LOVASZ = ("stage.first.loss.name=lovasz",)
 ADAM = ("stage.first.optimizer={name='adam', lr=0.01}",)
 RESTARTS = ("stage.first.schedule={name='cosine-restarts', cycle=2}",)
 COSINE = ("stage.first.schedule={name='cosine'}",)
 PLATEAU = ("stage.first.schedule={name='plateau', patience=2, floor=0.001}",)
+MASKED, VICREG = ("pretext.name=masked",), ("pretext.name=vicreg",)
 
 CASES = {
     "description": Case(("another",), shown),
@@ -267,12 +280,23 @@ CASES = {
     "model.weights": Case(("w.safetensors",), first_weights),
     "model.options": Case(("{hypercolumn=8}",), layers),
     "augment.pipeline": Case(("flip", "light", "strong"), weights),
+    "augment.add": Case(tuple(f'["{name}"]' for name in (*ADDITIONS, 'noise", "blur')), weights),
+    "augment.mix": Case(("cutmix", "copy-paste"), weights),
+    "augment.mix_probability": Case(("0.0", "1.0"), weights, ("augment.mix=cutmix",)),
     "training.seed": Case(("1",), weights),
     "training.batch_size": Case(("2",), weights),
     "training.precision": Case(("bf16",), logits),
     "training.channels_last": Case(("false",), layout),
     "training.compile": Case(("true",), compiles),
     "training.workers": Case(("1",), worker_count),
+    "pretext.name": Case(("masked", "vicreg"), pretext_loss),
+    "pretext.hidden": Case(("0.25", "0.75"), pretext_loss, MASKED),
+    "pretext.blocks": Case(("4", "8"), pretext_loss, MASKED),
+    "pretext.noise": Case(("0.0", "0.5"), pretext_loss, MASKED),
+    "pretext.crop": Case(("0.8", "1.0"), pretext_loss, VICREG),
+    "pretext.contrast": Case(("0.0", "0.5"), pretext_loss, VICREG),
+    "pretext.points": Case(("8", "64"), pretext_loss, VICREG),
+    "pretext.covariance": Case(("0.0", "1.0"), pretext_loss, VICREG),
     "pseudo.file": Case(("labels.csv",), fold_hash),
     "pseudo.share": Case(("0.25", "0.75"), weights, ("pseudo.file=labels.csv",)),
     "inference.tta": Case(("none",), probabilities),
@@ -288,6 +312,12 @@ CASES = {
     "stage.loss.side_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.nonempty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
     "stage.loss.empty_weight": Case(("0.0", "1.0"), loss_value, HEADS),
+    "stage.consistency.weight": Case(("0.5", "1.0"), weights),
+    "stage.consistency.loss": Case(("mse",), weights, CONSISTENCY),
+    "stage.consistency.tiles": Case(("1.0", "1.5"), weights, CONSISTENCY),
+    "stage.consistency.decay": Case(("0.5",), weights, CONSISTENCY),
+    "stage.consistency.ramp": Case(("0.0", "0.9"), weights, CONSISTENCY),
+    "stage.consistency.cutmix": Case(("0.0", "1.0"), weights, CONSISTENCY),
     "stage.optimizer.name": Case(
         ("adam", "adamw"), weights, ("stage.first.optimizer.weight_decay=0.1",)
     ),
@@ -393,8 +423,21 @@ def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
 
 #: For every key that not every choice reads: settings under which nothing does, and what is told.
 IDLE = {
+    "augment.mix_probability": ((), "mix is none"),
     "input.border": (("input.framing=resize",), "framing is resize"),
     "model.encoder": ((), "model.architecture is compact"),
+    "pretext.hidden": ((), "pretext.name is none"),
+    "pretext.blocks": ((), "pretext.name is none"),
+    "pretext.noise": ((), "pretext.name is none"),
+    "pretext.crop": (MASKED, "pretext.name is masked"),
+    "pretext.contrast": (MASKED, "pretext.name is masked"),
+    "pretext.points": ((), "pretext.name is none"),
+    "pretext.covariance": ((), "pretext.name is none"),
+    "inference.tta": (MASKED, "pretext.name is masked"),
+    "inference.batch_size": (VICREG, "pretext.name is vicreg"),
+    "stage.tiles": (MASKED, "pretext.name is masked"),
+    "stage.loss.name": (MASKED, "pretext.name is masked"),
+    "stage.loss.ignore_empty": (MASKED, "pretext.name is masked"),
     "pseudo.file": (("stage.first.tiles=masks",), "tiles is masks"),
     "pseudo.share": ((), "pseudo.file is empty"),
     "stage.loss.phi": ((), "loss.name is bce"),
@@ -406,6 +449,10 @@ IDLE = {
         "model.options.empty_head is false",
     ),
     "stage.loss.empty_weight": ((), "model.options.empty_head is not given"),
+    **{
+        f"stage.consistency.{key}": ((), "consistency.weight is 0.0")
+        for key in ("loss", "tiles", "decay", "ramp", "cutmix")
+    },
     "stage.optimizer.clip": (
         ("stage.first.optimizer.normalized=true",), "optimizer.normalized is true",
     ),

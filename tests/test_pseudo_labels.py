@@ -15,16 +15,12 @@ from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash
 from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Manifest,
-    Network,
     PseudoLabels,
-    Teachers,
     read_manifest,
     read_pseudo_labels,
     write_pseudo_labels,
 )
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Manifest, Network, Teachers
 
 SHAPE = (3, 2)
 IDS = ("t1", "t2", "t3")
@@ -90,7 +86,7 @@ def test_a_fold_gets_its_own_rows_and_no_others(csv: Path) -> None:
         labels = read(csv, fold)
         assert labels.ids == IDS
         assert np.array_equal(masks_in(labels), masks_of(fold))
-        assert (labels.teachers, labels.csv_hash) == ("fold", file_hash(csv))
+        assert (labels.teachers, labels.content_hash) == ("fold", file_hash(csv))
     assert not np.array_equal(masks_of(0), masks_of(1))
 
 
@@ -109,6 +105,7 @@ def test_the_files_are_plain(csv: Path) -> None:
     ]
     assert manifest["made_of"]["settings"] == {
         "low": 0.2, "high": 0.8, "confidence": 0.9, "limit": None, "balance": "training",
+        "soft": False,
     }  # fmt: skip
     assert manifest["selection"] == list(COUNTS)
 
@@ -128,6 +125,57 @@ def test_labels_of_all_folds_are_for_every_student(tmp_path: Path) -> None:
         labels = read(path, fold)
         assert np.array_equal(masks_in(labels), masks_of(0))
         assert labels.teachers == "all", "for the reader to warn of"
+
+
+# --- soft labels
+
+
+def soft_of(fold: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(fold).integers(0, 256, (len(IDS), *SHAPE), dtype=np.uint8)
+
+
+@pytest.fixture
+def soft_csv(tmp_path: Path) -> Path:
+    csv = tmp_path / "labels.csv"
+    write(csv)
+    table = pd.read_csv(csv, dtype={"fold": str}, keep_default_na=False)
+    soft = made_of().model_copy(update={"settings": Confidence(soft=True)})
+    write_pseudo_labels(csv, table, soft, COUNTS, [soft_of(0), soft_of(1)])
+    return csv
+
+
+def test_a_fold_gets_the_soft_labels_of_its_own_rows(soft_csv: Path) -> None:
+    for fold in (0, 1):
+        labels = read(soft_csv, fold)
+        assert (labels.ids, labels.soft.dtype) == (IDS, np.uint8)
+        assert np.array_equal(labels.soft, soft_of(fold))
+        assert np.array_equal(masks_in(labels), masks_of(fold))
+        assert labels.content_hash != file_hash(soft_csv)
+    files = sorted(path.name for path in soft_csv.parent.iterdir())
+    assert files == ["labels.csv", "labels.json", "labels.npy"]
+    assert np.load(soft_csv.with_suffix(".npy")).shape == (6, *SHAPE)
+
+
+def test_hard_labels_are_masks_alone(csv: Path) -> None:
+    assert read(csv).soft is None
+    assert not csv.with_suffix(".npy").exists()
+
+
+@pytest.mark.parametrize("fault", ["gone", "changed", "of other labels"])
+def test_soft_labels_that_are_not_as_written_are_refused(soft_csv: Path, fault: str) -> None:
+    array = soft_csv.with_suffix(".npy")
+    if fault == "gone":
+        array.unlink()
+    elif fault == "changed":
+        content = bytearray(array.read_bytes())
+        content[-1] ^= 1
+        array.write_bytes(content)
+    else:
+        write(soft_csv.with_name("other.csv"))
+        soft_csv.write_bytes(soft_csv.with_name("other.csv").read_bytes().replace(b"t3", b"t4"))
+    found = r"cannot be read: FileNotFound" if fault == "gone" else "has changed since"
+    with pytest.raises(DataError, match=rf"labels\.csv {found}(.|\n)*salt pseudo-label"):
+        read(soft_csv)
 
 
 def test_a_csv_without_its_manifest_does_not_count(
@@ -266,6 +314,8 @@ def test_the_command_is_the_one_that_made_them() -> None:
     assert made_of("all").command(path) == f"salt pseudo-label tiny other --teachers all {end}"
     strict = made_of().model_copy(update={"settings": Confidence(confidence=0.95, limit=9)})
     assert "other --confidence 0.95 --limit 9 --out" in strict.command(path)
+    soft = made_of().model_copy(update={"settings": Confidence(soft=True)})
+    assert soft.command(path) == f"salt pseudo-label tiny other --soft {end}"
     by_hand = made_of().model_copy(update={"settings": Confidence(balance="1st-place")})
     assert "other --balance 1st-place --out" in by_hand.command(path)
 

@@ -18,12 +18,13 @@ from PIL import Image
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import StageConfig
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning.training import FoldTraining
+from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
-from tests.makers import put
+from tests.makers import png, put
 from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data
 
@@ -179,6 +180,10 @@ def mosaics(*lines: str) -> Callable[[], None]:
     return write
 
 
+def picture() -> None:
+    put(Path("tile.png"), png(np.zeros((32, 32), np.uint8)))
+
+
 def submission() -> None:
     salt("ensemble", "tiny", *CPU)
     salt("submit", "--name", "mine")
@@ -206,6 +211,7 @@ LABEL = ("pseudo-label", "tiny", *SURE, *CPU)
 MADE = called(*LABEL)
 BOTH = called("ensemble", "tiny", "other", "--weights", "2,1", "--how", "logits", "--name", "both",
               *CPU)  # fmt: skip
+MADE_BOTH = "runs/ensemble/both/ensemble.json"
 TEST_FILES = ("runs/*/fold*/test.*", "runs/ensemble/*")
 LABEL_FILES = ("runs/tiny/pseudo-labels.*", "runs/*/fold*/test.*")
 ANEW = {"changes": ("data-anew/*", "a.csv"), "added": ("--data", "data-anew")}
@@ -213,6 +219,7 @@ TABLE = {"changes": ("folds/folds-2.csv",), "added": ("--folds", "folds/folds-2.
 HALF = ("train", "--run", "tiny", *CPU)
 MOSAIC = ("ensemble", "tiny", "--mosaic", "m.csv")
 OTHER_MOSAIC = {"changes": ("m-2.*", *TEST_FILES), "added": ("--mosaic", "m-2.csv")}
+PRETRAIN = ("pretrain", "--config", "tiny.toml", "--run", "pre", "--epochs", "2", *CPU)
 
 SITUATIONS: dict[str, list[Situation]] = {
     "GET_ANEW": [
@@ -301,6 +308,20 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
                   ("runs/tiny/fold1/*",)),
+        Situation((*PRETRAIN, "--resume"),
+                  all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
+                         damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
+    ],
+    "pretraining:read_pretraining": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
+    ],
+    "pretrain:_check_folder": [
+        Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
+    ],
+    "pretrain:_check_folder#2": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
     ],
     "fold:read_summary": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),
@@ -336,19 +357,57 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(imported, lambda: put(Path("data/depths.csv"), b"id,z\n")),
                   ("runs/foreign-2/*",), again=False),
     ],
-    "members:open_member": [
+    "finished:ready_run": [
+        Situation(("predict", "tile.png", *CPU), all_of(picture, remove("runs")),
+                  ("runs/*", "predictions/*")),
+    ],
+    "finished:_open_model": [
+        Situation(("predict", "tile.png", "--model", "shipped", *CPU),
+                  all_of(picture, remove("runs")), ("runs/*",), again=False),
+    ],
+    "packed:_refuse_unready": [
+        Situation(("ship", "tiny", "--out", "network", *CPU),
+                  changes=("network/*", *TEST_FILES)),
+    ],
+    "members:trained_folds": [
+        Situation(("predict", "tile.png", "--run", "other", *CPU),
+                  all_of(picture, remove("runs/other/fold1"), half_trained("other", 2)),
+                  ("runs/other/fold2/*", "predictions/*")),
         Situation(("ensemble", "other", *CPU),
                   all_of(remove("runs/other/fold1"), half_trained("other", 2)),
                   ("runs/other/fold2/*", *TEST_FILES)),
         Situation(("ensemble", "other", *CPU), remove("runs/other/fold1", "runs/other/fold2"),
                   ("runs/other/*", *TEST_FILES)),
     ],
-    "pseudo_label:_open_teachers": [
+    "contenders:open_contenders": [
+        Situation(("compare", "tiny"), fills=("other",), again=False),
+    ],
+    "contenders:_refuse_unknown": [
+        Situation(("compare", "tinny", "other", "--runs", "runs"), again=False),
+    ],
+    "contenders:_only": [
+        Situation(("compare", "tiny", "other/fold0"), changes=("runs/other/fold0/*",)),
+    ],
+    "contenders:_refuse_other_networks": [
+        Situation(("compare", "tiny", "both"),
+                  all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
+                  TEST_FILES),
+    ],
+    "contenders:shared_tiles": [
+        Situation(("compare", "tiny", "other"), remove("runs/other/fold1"),
+                  ("runs/other/fold0/*",)),
+        Situation(("compare", "tiny/fold0", "other/fold1"), again=False),
+        Situation(("compare", "tiny/fold0", "tiny/fold1"), fills=("other",), again=False),
+    ],
+    "training_data:refuse_no_test_tiles": [
         Situation(("pseudo-label", "tiny", *CPU),
                   remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),
                   added=SURE),
+        Situation(("train", "--config", "tiny.toml", "--run", "s", "--set",
+                   "stage.bce.consistency.weight=1", *CPU),
+                  remove("data/test.zip", "data/sample_submission.csv"), ("data/*", "runs/s/*")),
     ],
-    "pseudo_label:_open_teachers#2": [
+    "pseudo_label:_open_teachers": [
         Situation(("pseudo-label", "tiny", "tiny", *SURE, *CPU), changes=LABEL_FILES, again=False),
     ],
     "pseudo_label:_networks": [
@@ -401,6 +460,26 @@ SITUATIONS: dict[str, list[Situation]] = {
     "runs:open_run#2": [
         Situation(("ensemble", "quick2", *CPU), changes=("runs/quick2/*", *TEST_FILES)),
     ],
+    "report_subject:find_subject": [
+        Situation(("report", "quick2"), changes=("runs/quick2/*",)),
+    ],
+    "report_subject:_last_run": [
+        Situation(("report",), remove("runs"), ("runs/*",)),
+    ],
+    "report_subject:_ensemble": [
+        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_subject:_as_it_was": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_judging:_refuse_other_tiles": [
+        Situation(("report", "both"),
+                  all_of(BOTH, edit(MADE_BOTH, '"tiles": 13,\n    "s', '"tiles": 9,\n    "s')),
+                  ("runs/ensemble/both/*",)),
+    ],
     "submit:_find_ensemble": [
         Situation(("submit", "--out", "my files"), changes=("my files/*", *TEST_FILES)),
     ],
@@ -408,11 +487,11 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
                   called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
     ],
-    "submit:_chosen_rule#2": [
+    "decided:chosen_rule#2": [
         Situation(("submit",), all_of(BOTH, without("rule")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
-    "submit:_chosen_rule": [
+    "decided:chosen_rule": [
         Situation(("submit",), all_of(BOTH, without("rule", "level")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
@@ -490,6 +569,7 @@ def test_the_advice_helps_and_harms_nothing_else(
     situation: Situation,
 ) -> None:
     monkeypatch.setattr(kaggle_client, "_connect", Kaggle)
+    monkeypatch.setattr(finished, "SHIPPED", Path("nothing"))
     tiny_is_what_suits(monkeypatch)
     situation.breaks()
     hit.clear()

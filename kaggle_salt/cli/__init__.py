@@ -9,16 +9,34 @@ from kaggle_salt.cli.app import app
 # isort: split
 from kaggle_salt.cli import (  # after run_commands: the help names the commands in this order
     blend_commands,
+    compare_commands,
     doctor_commands,
+    export_commands,
     mosaic_commands,
+    predict_commands,
+    pretrain_commands,
     pseudo_commands,
+    report_commands,
     tune_commands,
 )
 
 __all__ = [
-    "app", "blend_commands", "doctor_commands", "main", "mosaic_commands", "prepare_commands",
-    "preset_commands", "pseudo_commands", "run_commands", "tune_commands",
-]  # fmt: skip
+    "app",
+    "blend_commands",
+    "compare_commands",
+    "doctor_commands",
+    "export_commands",
+    "main",
+    "mosaic_commands",
+    "predict_commands",
+    "prepare_commands",
+    "preset_commands",
+    "pretrain_commands",
+    "pseudo_commands",
+    "report_commands",
+    "run_commands",
+    "tune_commands",
+]
 
 
 def main() -> None:

@@ -39,6 +39,12 @@ def ensemble_names(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
+def subject_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs and ensembles whose names begin so, for the shell."""
+    named = {*run_names(context, incomplete), *ensemble_names(context, incomplete)}
+    return sorted(named)
+
+
 Data = Annotated[
     Path, typer.Option(envvar="SALT_DATA", help="Folder with Kaggle's files, zipped or not.")
 ]
@@ -53,6 +59,9 @@ ConfigFile = Annotated[Path | None, typer.Option(help="TOML file in place of a p
 RunName = Annotated[
     str | None,
     typer.Option(help="Name of the run; else the preset's.", autocompletion=run_names),
+]
+Model = Annotated[
+    str | None, typer.Option(help="shipped, or a folder of salt ship, in place of what is trained.")
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, as in input.size=96.")

@@ -81,7 +81,7 @@ def check(
         typer.Option(
             metavar="FOLDER",
             file_okay=False,
-            help="Draw the tiles with their masks, their coverage, and their depth against it.",
+            help="Draw the tiles that can be read, as salt look does.",
         ),
     ] = None,
     as_json: Json = False,

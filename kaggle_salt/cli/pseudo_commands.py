@@ -28,28 +28,37 @@ if TYPE_CHECKING:
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
 
 
+Teachers = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Runs that teach.", autocompletion=run_names),
+]
+Low = Annotated[float, typer.Option(help="Pixels below this probability are sure.")]
+High = Annotated[float, typer.Option(help="Pixels above this probability are sure.")]
+Sure = Annotated[float, typer.Option(help="Share of a tile's pixels that must be sure.")]
+Limit = Annotated[int | None, typer.Option(help="Tiles to take at most for a fold; else no limit.")]
+Balance = Annotated[
+    Literal["training", "1st-place"],
+    typer.Option(metavar="NAME", help="training: as the training tiles; or 1st-place."),
+]
+Soft = Annotated[
+    bool, typer.Option("--soft", help="Keep probabilities, to learn from them, not from masks.")
+]
+Whose = Annotated[
+    Literal["fold", "all"],
+    typer.Option(help="fold: fold k's networks teach fold k's student; all: all teach all."),
+]
+
+
 @command("pseudo-label")
 def pseudo_label(
-    runs_: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN...", help="Runs that teach.", autocompletion=run_names),
-    ],
-    low: Annotated[float, typer.Option(help="Pixels below this probability are sure.")] = 0.2,
-    high: Annotated[float, typer.Option(help="Pixels above this probability are sure.")] = 0.8,
-    confidence: Annotated[
-        float, typer.Option(help="Share of a tile's pixels that must be sure.")
-    ] = 0.9,
-    limit: Annotated[
-        int | None, typer.Option(help="Tiles to take at most for a fold; else no limit.")
-    ] = None,
-    balance: Annotated[
-        Literal["training", "1st-place"],
-        typer.Option(metavar="NAME", help="training: as the training tiles; or 1st-place."),
-    ] = "training",
-    teachers: Annotated[
-        Literal["fold", "all"],
-        typer.Option(help="fold: fold k's networks teach fold k's student; all: all teach all."),
-    ] = "fold",
+    runs_: Teachers,
+    low: Low = 0.2,
+    high: High = 0.8,
+    confidence: Sure = 0.9,
+    limit: Limit = None,
+    balance: Balance = "training",
+    soft: Soft = False,
+    teachers: Whose = "fold",
     out: Annotated[
         Path | None, typer.Option(help="The CSV; else pseudo-labels.csv in the first run's folder.")
     ] = None,
@@ -66,16 +75,19 @@ def pseudo_label(
     101 x 101; these of confidence .99, all others of .97), and 300, 240, 200 and 130 up to a
     quarter, half, three quarters and nine tenths of the tile.
 
+    Runs that share a fold teach together; --soft --confidence 0 --limit 4000 lets a student learn
+    from their mean on unsure tiles, too.
+
     Example: `salt pseudo-label quick && salt train --pseudo runs/quick/pseudo-labels.csv
     --run student`
     """
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.pseudo_label import pseudo_label as label
-    from kaggle_salt.pseudo_labels import Confidence
+    from kaggle_salt.pseudo_origin import Confidence
 
     report = label(
         workspace_of(data=data, runs=runs, folds=folds), runs_,
-        wanted=Confidence(low, high, confidence, limit, balance), teachers=teachers, out=out,
+        wanted=Confidence(low, high, confidence, limit, balance, soft), teachers=teachers, out=out,
         overwrite=overwrite, device=device, listener=ConsoleListener(),
     )  # fmt: skip
     _tell(report, as_json=as_json)

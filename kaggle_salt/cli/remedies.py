@@ -23,7 +23,7 @@ from kaggle_salt.cli.options import DATA, FOLDS, RUNS
 PLACES = {"data", "runs", "folds", "device"}
 
 #: What describes a run: said again for that run alone, for another it would be wrong.
-DESCRIPTION = {"preset", "config", "set_", "seed", "pseudo", "minutes", "epochs"}
+DESCRIPTION = {"preset", "config", "method", "set_", "seed", "pseudo", "minutes", "epochs"}
 
 #: Options of a call that a remedy in the same command must not repeat: they say what was wrong,
 #: or how it is told.

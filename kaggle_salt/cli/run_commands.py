@@ -20,6 +20,7 @@ from kaggle_salt.cli.options import (
     Folds,
     Json,
     Minutes,
+    Model,
     Preset,
     RunName,
     Runs,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from kaggle_salt.ensembling.weight_search import WeightSearch
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
+    from kaggle_salt.pipeline.submit import SubmissionReport
 
 
 @command("train")
@@ -58,6 +60,9 @@ def train(
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with half-done folds.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train these folds anew.")] = False,
+    log: Annotated[
+        str | None, typer.Option(help="tensorboard: write history.csv as its events, too.")
+    ] = None,
     data: Data = DATA,
     runs: Runs = RUNS,
     folds: Folds = FOLDS,
@@ -73,6 +78,7 @@ def train(
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import choose_run
+    from kaggle_salt.pipeline.event_log import logged
     from kaggle_salt.pipeline.rounds import train_rounds
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
@@ -81,10 +87,11 @@ def train(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
     )  # fmt: skip
-    summaries = train_rounds(
-        workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
-        resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
-    )  # fmt: skip
+    with logged(listener, log) as watched:
+        summaries = train_rounds(
+            workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
+            resume=resume, overwrite=overwrite, because=because, budget=budget, listener=watched,
+        )  # fmt: skip
     _print_trained(summaries, as_json)
 
 
@@ -234,6 +241,7 @@ def submit(
         str | None,
         typer.Option(help="Ensemble; else the one made last.", autocompletion=ensemble_names),
     ] = None,
+    model: Model = None,
     name: Annotated[str | None, typer.Option(help="Name of the CSV; else the ensemble's.")] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
@@ -247,11 +255,14 @@ def submit(
     data: Data = DATA,
     runs: Runs = RUNS,
     out: Annotated[Path, typer.Option(help="Folder of the submissions.")] = SUBMISSIONS,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Write the submission CSV, read it back and compare it with the masks; maybe upload it.
 
     Example: `salt submit --name first --upload`
+
+    Without any training: `salt submit --model shipped`
     """
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.submit import submit as write
@@ -259,19 +270,24 @@ def submit(
 
     listener = ConsoleListener()
     report = write(
-        workspace_of(data=data, runs=runs, submissions=out), ensemble=ensemble, name=name,
-        threshold=threshold, min_area=min_area, overwrite=overwrite, listener=listener,
+        workspace_of(data=data, runs=runs, submissions=out), ensemble=ensemble, model=model,
+        name=name, threshold=threshold, min_area=min_area, overwrite=overwrite, device=device,
+        listener=listener,
     )  # fmt: skip
     result = send(report, message, listener=listener) if upload else None
     if as_json:
         emit({"csv": report.csv, **report.manifest, "upload": result})
         return
+    _print_submitted(report)
+    if result:
+        typer.echo(f"Kaggle: {result['status']}, public {result['public_score']}, "
+                   f"private {result['private_score']}")  # fmt: skip
+
+
+def _print_submitted(report: SubmissionReport) -> None:
     written = "was there already, made of the same" if report.existed else "written and checked"
     typer.echo(
         f"{report.csv}: {report.manifest['rows']} rows, {report.manifest['empty_masks']} of them "
         f"empty, {written}\n"
         f"decision: {report.rule}"
     )
-    if result:
-        typer.echo(f"Kaggle: {result['status']}, public {result['public_score']}, "
-                   f"private {result['private_score']}")  # fmt: skip

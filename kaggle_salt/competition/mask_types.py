@@ -63,6 +63,26 @@ def mask_types(masks: Masks) -> list[str]:
     return [TYPES[number] for number in numbers]
 
 
+def edges_cut(masks: Masks) -> NDArray[np.int64]:
+    """How many of a tile's four edges cut its salt; beyond such an edge the salt goes on.
+
+    Args:
+        masks: bool ``[N, H, W]``, True is salt, or uint8 of 0 and 1; may be memory-mapped.
+
+    Returns:
+        int64 ``[N]``, 0 to 4.
+
+    Raises:
+        DataError: They are no masks.
+    """
+    cut = np.zeros(len(masks), dtype=np.int64)
+    for block in blocks(masks):
+        salt = as_bool(masks[block], "masks")
+        edges = (salt[:, 0], salt[:, -1], salt[:, :, 0], salt[:, :, -1])
+        cut[block] = sum(edge.any(axis=1).astype(np.int64) for edge in edges)
+    return cut
+
+
 def _numbers(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Places of the types in :data:`TYPES`, int64 ``[N]``."""
     height, width = masks.shape[1:]

@@ -62,7 +62,7 @@ def read_pixels(data: bytes, name: str) -> tuple[Pixels, str]:
             expected="a whole PNG or JPEG file",
             next_step=GET_ANEW,
         )
-    return _without_equal_channels(pixels), mode
+    return without_equal_channels(pixels), mode
 
 
 def _png_mode(data: bytes) -> str | None:
@@ -105,7 +105,15 @@ def _jpeg_mode(data: bytes) -> str | None:
     return None
 
 
-def _without_equal_channels(pixels: Pixels) -> Pixels:
+def without_equal_channels(pixels: Pixels) -> Pixels:
+    """OpenCV's pixels as ours.
+
+    Args:
+        pixels: ``[H, W]`` grey levels, or ``[H, W, 3 or 4]``: blue, green, red and transparency.
+
+    Returns:
+        ``[H, W]`` where the colours are equal everywhere, else ``[H, W, 3]``: red, green, blue.
+    """
     if pixels.ndim == 2:
         return pixels
     blue, green, red = pixels[..., 0], pixels[..., 1], pixels[..., 2]

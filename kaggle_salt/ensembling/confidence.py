@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
 from kaggle_salt.predictions import Predictions, blocks
-from kaggle_salt.pseudo_labels import DECIMALS, Confidence
+from kaggle_salt.pseudo_labels import DECIMALS
+from kaggle_salt.pseudo_origin import Confidence
 
 #: Pixels looked at in one go.
 _CHUNK_PIXELS = 2**21

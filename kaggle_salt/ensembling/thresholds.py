@@ -17,16 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS, PLAIN_RULE, Rule
 from kaggle_salt.competition.metric import scores_from_counts
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
 from kaggle_salt.errors import DataError
 
 #: Parts that the tiles are dealt into when there is only one fold to cross-fit on.
 RANDOM_PARTS = 5
-
-#: Share of the bootstrap's means that an interval covers.
-CONFIDENCE = 0.95
-
-_CHUNK_DRAWS = 2**21
 
 
 @dataclass(frozen=True)
@@ -126,14 +122,26 @@ def cross_fitted_score(histograms: TileHistograms, parts: ArrayLike) -> CrossFit
         DataError: There are fewer than two tiles, or not one part number for each.
     """
     numbers = cross_fit_parts(parts, len(histograms))
+    decisions = cross_fitted_decisions(histograms, numbers)
     scores = np.empty(len(histograms))
-    decisions = {}
-    for part in np.unique(numbers).tolist():
+    for part, decision in decisions.items():
         held_out = numbers == part
-        decision = best_decision(histograms.take(~held_out))
         scores[held_out] = tile_scores(histograms.take(held_out), decision.rule)
-        decisions[part] = decision
     return CrossFit(float(scores.mean()), bootstrap_interval(scores), decisions)
+
+
+def cross_fitted_decisions(
+    histograms: TileHistograms, parts: NDArray[np.integer]
+) -> dict[int, Decision]:
+    """For each part, the decision chosen on the other parts.
+
+    Args:
+        histograms: N tiles.
+        parts: int ``[N]``, at least two different numbers; see :func:`cross_fit_parts`.
+    """
+    return {
+        part: best_decision(histograms.take(parts != part)) for part in np.unique(parts).tolist()
+    }
 
 
 def cross_fit_parts(parts: ArrayLike, tiles: int) -> NDArray[np.integer]:
@@ -198,43 +206,6 @@ def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[
     scores = scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
     settled = histograms.settled_by(rule.steps)
     return np.where(settled < 0, scores, settled / 10)
-
-
-def bootstrap_interval(
-    scores: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000
-) -> tuple[float, float]:
-    """95 % percentile interval of a mean over tiles, by resampling the tiles.
-
-    A resample's mean depends only on how often each distinct score was drawn, and these
-    counts are multinomial: drawing them directly is the same bootstrap, and with the eleven
-    scores a tile can have it costs next to nothing.
-
-    Args:
-        scores: float64 ``[N]``.
-        seed: Seed of the resampling; the same seed gives the same interval.
-        resamples: Number of resamples.
-
-    Returns:
-        Lower and upper end.
-
-    Raises:
-        DataError: There are no scores.
-
-    Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 1979.
-    """
-    if not len(scores):
-        raise DataError("there are no scores to resample", expected="at least one tile")
-    rng = np.random.default_rng(seed)
-    values, counts = np.unique(scores, return_counts=True)
-    means = np.empty(resamples)
-    step = max(1, _CHUNK_DRAWS // len(values))
-    for start in range(0, resamples, step):
-        chunk = means[start : start + step]
-        chunk[:] = rng.multinomial(len(scores), counts / len(scores), len(chunk)) @ values
-    means /= len(scores)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return float(low), float(high)
 
 
 def _best_min_areas(

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_salt.competition.postprocess import Postprocessing
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.climbing import Climb, Library, climb
 from kaggle_salt.ensembling.thresholds import (
     CrossFit,
     Decision,
     best_decision,
-    bootstrap_interval,
     cross_fitted_score,
     tile_scores,
 )

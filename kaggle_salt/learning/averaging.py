@@ -53,6 +53,12 @@ class WeightAverage:
         self.count, self.mean = state["count"], state["mean"]
 
 
+def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The layers of a network that keep batch-norm statistics."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return [norm for norm in norms if norm.track_running_stats]
+
+
 @torch.no_grad()
 def reestimate_batch_norm(
     network: nn.Module,
@@ -69,8 +75,7 @@ def reestimate_batch_norm(
         batches: Network inputs float ``[B, C, S, S]``.
         forward: Runs the network on a batch, in the number format it is used with.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    norms = [norm for norm in norms if norm.track_running_stats]
+    norms = batch_norms(network)
     if not norms:
         return
     was_training, momenta = network.training, [norm.momentum for norm in norms]

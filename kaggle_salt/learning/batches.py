@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,26 +12,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from kaggle_salt.config import AugmentConfig
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.mixing import mix_batch
 
 #: A sample is asked for by (epoch, row): the epoch is part of its seed.
 Key = tuple[int, int]
+
+#: What a dataset has under a key.
+Sample = TypeVar("Sample")
+
+#: Ends the seeds by which samples are mixed: these are other draws than the augmentation's.
+MIXING = 1
 
 
 def _no_rows() -> NDArray[np.int64]:
     return np.empty(0, dtype=np.int64)
 
 
+def _no_maps() -> NDArray[np.uint8]:
+    return np.empty((0, 0, 0), dtype=np.uint8)
+
+
 @dataclass(frozen=True)
 class TrainingTiles:
-    """Tiles with masks, and which of them train and which validate.
+    """Tiles with masks or labels, which of them train and which validate, and tiles without.
 
     Args:
         images: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
-        masks: bool ``[N, H, W]``.
+        masks: bool ``[M, H, W]``, of the first M rows.
         train_rows: Rows that are trained on.
         validation_rows: Rows that are only looked at.
-        pseudo_rows: Rows whose masks are pseudo-labels; trained on by the stages that want them.
+        pseudo_rows: Rows with pseudo-labels; trained on by the stages that want them.
+        labels: uint8 ``[N - M, H, W]``, of the rows after those with masks: probability =
+            value / 255.
+        unlabelled: Further tiles, like ``images``, for the stages that ask for consistency.
     """
 
     images: NDArray[np.uint8]
@@ -39,43 +54,107 @@ class TrainingTiles:
     train_rows: NDArray[np.int64]
     validation_rows: NDArray[np.int64]
     pseudo_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+    labels: NDArray[np.uint8] = field(default_factory=_no_maps)
+    unlabelled: NDArray[np.uint8] = field(default_factory=_no_maps)
 
     @property
     def tile_shape(self) -> tuple[int, int]:
-        height, width = self.images.shape[1:3]
-        return height, width
+        return tile_shape_of(self.images)
+
+    def label(self, row: int) -> NDArray[np.uint8]:
+        """What a tile's pixels are, uint8 ``[H, W]``: 0 or 255 by its mask, or its pseudo-label."""
+        behind = row - len(self.masks)
+        label: NDArray[np.uint8] = (
+            np.where(self.masks[row], np.uint8(255), np.uint8(0))
+            if behind < 0
+            else self.labels[behind]
+        )
+        return label
 
 
-class TileDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented training tiles.
+@dataclass(frozen=True)
+class PretrainingTiles:
+    """Tiles to learn from without masks: there is no place for any.
 
     Args:
-        images: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
-        masks: bool ``[N, H, W]``.
-        augmenter: What is done to a tile and its mask.
+        images: uint8 ``[N, H, W]``, or in colour ``[N, H, W, 3]``.
+        train_rows: Rows that are trained on.
+        validation_rows: None, for without masks nothing is validated.
+        pseudo_rows: None.
+    """
+
+    images: NDArray[np.uint8]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+    pseudo_rows: NDArray[np.int64] = field(default_factory=_no_rows)
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8]) -> Self:
+        """All of some tiles."""
+        return cls(images, np.arange(len(images)))
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return tile_shape_of(self.images)
+
+
+def tile_shape_of(images: NDArray[np.uint8]) -> tuple[int, int]:
+    """(height, width) of tiles ``[N, H, W]`` or ``[N, H, W, 3]``, in pixels."""
+    height, width = images.shape[1:3]
+    return height, width
+
+
+class TileDataset(Dataset[tuple[Tensor, ...]]):
+    """Augmented training tiles and their labels, uint8 ``[H, W]``; a coloured tile ``[H, W, 3]``.
+
+    Of tiles without masks each comes alone.
+
+    Args:
+        tiles: Where they are taken from.
+        augment: What is done to a tile and its label, and to the tiles of a batch.
         seed: Seed of the run; each sample's own is drawn from (seed, epoch, row).
+
+    Raises:
+        ConfigError: There is no such augmentation.
     """
 
     def __init__(
-        self,
-        images: NDArray[np.uint8],
-        masks: NDArray[np.bool_],
-        augmenter: Augmenter,
-        seed: int,
+        self, tiles: TrainingTiles | PretrainingTiles, augment: AugmentConfig, seed: int
     ) -> None:
-        self.images = images
-        self.masks = masks
-        self.augmenter = augmenter
+        self.tiles = tiles
+        self.augment = augment
+        self.augmenter = Augmenter(augment.pipeline, augment.add)
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.tiles.images)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         epoch, row = key
         seed = int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0])
-        tile, mask = self.augmenter(self.images[row], self.masks[row], seed)
-        return torch.from_numpy(tile), torch.from_numpy(mask)
+        if isinstance(self.tiles, PretrainingTiles):
+            return (torch.from_numpy(self.augmenter.of_tile(self.tiles.images[row], seed)),)
+        tile, label = self.augmenter(self.tiles.images[row], self.tiles.label(row), seed)
+        return torch.from_numpy(tile), torch.from_numpy(label)
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[tuple[Tensor, ...]]:
+        """The samples of a batch: what the loader asks for."""
+        samples = [self[key] for key in keys]
+        if self.augment.mix == "none":
+            return samples
+        return mix_batch(samples, [(self.seed, *key, MIXING) for key in keys], self.augment)
+
+
+def targets_of(labels: Tensor) -> Tensor:
+    """What the loss compares logits with.
+
+    Args:
+        labels: uint8 ``[B, H, W]`` of a batch.
+
+    Returns:
+        float32 ``[B, 1, H, W]`` in [0, 1].
+    """
+    return labels[:, None].float() / 255
 
 
 class EpochSampler(Sampler[list[Key]]):
@@ -142,13 +221,15 @@ class EpochSampler(Sampler[list[Key]]):
 
 
 def train_loader(
-    dataset: TileDataset, sampler: EpochSampler, device: torch.device, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader of (tiles, masks), uint8 ``[B, H, W]``; coloured tiles are ``[B, H, W, 3]``.
+    dataset: Dataset[Sample], sampler: Sampler[list[Key]], device: torch.device, workers: int
+) -> DataLoader[Sample]:
+    """A loader of batches: of (tiles, labels), where a :class:`TileDataset` is given.
+
+    Without masks it is one of (tiles,).
 
     Args:
-        dataset: The training tiles.
-        sampler: Order of the batches.
+        dataset: Knows its samples by their keys.
+        sampler: The keys of each batch, in order.
         device: Where the batches go; memory is pinned for CUDA.
         workers: Loader processes; -1 takes none on the CPU (augmentation costs about a
             hundredth of a training step there) and up to 8 beside a GPU.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
 from kaggle_salt.files import atomic_path
-from kaggle_salt.runs import train_anew
+from kaggle_salt.runs import TrainingFolder
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Progress:
     bad_epochs: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, cost: float) -> bool:
         """Take note of an epoch's cost (lower is better); whether it was never as low."""
@@ -47,7 +48,7 @@ class Progress:
         self.stage += 1
         self.stage_epoch = 0
         self.best_cost, self.bad_epochs = float("inf"), 0
-        self.schedule, self.kept = {}, {}
+        self.schedule, self.kept, self.teacher = {}, {}, {}
 
 
 def save_checkpoint(
@@ -87,18 +88,18 @@ class Checkpoint:
         return self.progress
 
 
-def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
+def load_checkpoint(folder: TrainingFolder, device: torch.device) -> Checkpoint:
     """Read a checkpoint, tensors on ``device``; nothing but tensors and plain values is unpickled.
 
     Args:
-        path: The file.
+        folder: Of the training.
         device: Where the tensors go.
 
     Raises:
         TrainingError: The file is damaged.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(folder.checkpoint, map_location=device, weights_only=True)
         return Checkpoint(
             progress=Progress(**state["progress"]),
             network=state["network"],
@@ -108,7 +109,7 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
         )
     except Exception as error:  # on a damaged file torch raises whatever it trips over
         raise TrainingError(
-            f"the checkpoint {path} cannot be read: {reason(error)}",
-            expected="a checkpoint written by salt train",
-            next_step=f"train the fold anew: {train_anew(path.parent)}",
+            f"the checkpoint {folder.checkpoint} cannot be read: {reason(error)}",
+            expected="a checkpoint that the same training wrote",
+            next_step=f"train anew: {folder.anew}",
         ) from error

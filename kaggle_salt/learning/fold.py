@@ -76,7 +76,7 @@ def check_trainable(
         ConfigError: Network, weights, augmentation, input or batch size cannot be used.
         NetworkError: Pretrained weights cannot be downloaded.
     """
-    Augmenter(config.augment.pipeline)
+    Augmenter(config.augment.pipeline, config.augment.add)
     shrinks = {1, *(stage.shrink for stage in config.stage)}
     shapes = {Framing(tile_shape, config.input, shrink).network_shape for shrink in shrinks}
     channels, batch = config.input.channel_count, config.training.batch_size

@@ -9,12 +9,14 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import StageConfig
+from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
-from kaggle_salt.runs import FoldFolder
+from kaggle_salt.runs import TrainingFolder
 
 #: Key of the metadata in a file of weights.
 ORIGIN = "kaggle_salt"
@@ -29,7 +31,7 @@ class Keeper:
         state: :meth:`state_dict` of the keeper whose work is continued; empty at the start.
     """
 
-    def __init__(self, stage: StageConfig, folder: FoldFolder, state: dict[str, Any]) -> None:
+    def __init__(self, stage: StageConfig, folder: TrainingFolder, state: dict[str, Any]) -> None:
         self.stage = stage
         self.folder = folder
         self.best: dict[str, Tensor] = {}
@@ -85,14 +87,44 @@ def save_weights(network: nn.Module, path: Path, origin: Mapping[str, Any]) -> N
         origin: What the file says of its training, as :func:`read_origin` gives it back.
     """
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    _write(state, path, origin)
+
+
+def _write(state: dict[str, Tensor], path: Path, origin: Mapping[str, Any]) -> None:
     # one entry: of several the order, and with it the file's hash, would be left to chance
     metadata = {ORIGIN: json.dumps(origin, sort_keys=True)} if origin else None
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata)
 
 
+def halve_weights(path: Path, out: Path) -> None:
+    """Write weights again with half the bytes, atomically; what the file says of itself stays.
+
+    Kernels become float16. Biases, norms and their statistics are few and stay as they are: a
+    variance can be larger than float16 holds.
+
+    Args:
+        path: Safetensors.
+        out: The file to write.
+
+    Raises:
+        TrainingError: A weight is too large for float16.
+    """
+    state, origin = safetensors.torch.load_file(path), read_origin(path)
+    for name, tensor in state.items():
+        if tensor.ndim > 1 and tensor.dtype == torch.float32:
+            state[name] = tensor.half()
+            if not state[name].isfinite().all():
+                raise TrainingError(
+                    f"{path}: {name} holds a weight that float16 cannot hold",
+                    expected=f"weights below {torch.finfo(torch.float16).max:.0f}",
+                    next_step="another fold or run",
+                )
+    _write(state, out, origin)
+
+
 def read_origin(path: Path) -> dict[str, Any]:
-    """What weights say of their training: see :meth:`kaggle_salt.runs.FoldFolder.origin`.
+    """What weights say of their training: see :meth:`kaggle_salt.runs.TrainingFolder.origin`.
 
     Returns:
         Nothing if the file says nothing, or is no safetensors file.

@@ -7,13 +7,12 @@ salt is then a product with a mask, for which no GPU has to wait.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kaggle_salt.config import LossConfig
+from kaggle_salt.config_stage import LossConfig
 from kaggle_salt.learning.lovasz import Phi, lovasz_of_tiles
 from kaggle_salt.learning.outputs import Outputs
 
@@ -54,13 +53,14 @@ class Loss:
 
         Args:
             outputs: With maps of logits float ``[B, 1, H, W]``.
-            target: bool or 0/1 of the same shape.
+            target: Of the same shape: bool, or from 0 to 1. Soft labels are taken as they are
+                by ``bce`` and ``dice``; to the others a pixel above .5 is salt.
 
         Returns:
             Scalar float32.
         """
         config, per_tile = self.config, self._per_tile
-        has_salt = target.flatten(1).any(dim=1)  # [B]
+        has_salt = _salt(target).flatten(1).any(dim=1)  # [B]
         final = per_tile(outputs.logits, target)  # [B]
         total = _mean_where(has_salt, final) if config.ignore_empty else final.mean()
         for side in outputs.sides:
@@ -84,7 +84,7 @@ class Loss:
             float32 ``[K]``; K is B, or with ``ignore_empty`` the number of tiles with salt.
         """
         final = self._per_tile(logits, target)  # [B]
-        return final[target.flatten(1).any(dim=1)] if self.config.ignore_empty else final
+        return final[_salt(target).flatten(1).any(dim=1)] if self.config.ignore_empty else final
 
 
 def make_loss(config: LossConfig) -> Loss:
@@ -96,8 +96,8 @@ def _named(config: LossConfig) -> _PerTile:
     losses: dict[str, _PerTile] = {
         "bce": _cross_entropy,
         "dice": _dice,
-        "focal": partial(_focal, gamma=config.gamma),
-        "lovasz": partial(lovasz_of_tiles, phi=config.phi, symmetric=config.symmetric),
+        "focal": lambda f, y: _focal(f, _salt(y), config.gamma),
+        "lovasz": lambda f, y: lovasz_of_tiles(f, _salt(y), config.phi, config.symmetric),
     }
     parts = [losses[name] for name in config.name.split("+")]
     return lambda f, y: torch.stack([part(f, y) for part in parts]).mean(dim=0)
@@ -189,6 +189,11 @@ def lovasz_hinge(
 def _mean_where(chosen: Tensor, per_tile: Tensor) -> Tensor:
     """Mean of ``per_tile [B]`` over the tiles ``chosen``, bool ``[B]``; 0 if there is none."""
     return (per_tile * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def _salt(target: Tensor) -> Tensor:
+    """Which pixels are salt rather than not, bool of the target's shape."""
+    return target > 0.5
 
 
 def _flat(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

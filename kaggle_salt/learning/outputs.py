@@ -35,6 +35,11 @@ class Outputs(NamedTuple):
             self.has_salt,
         )
 
+    def first(self, count: int) -> Outputs:
+        """Those of the first tiles of the batch."""
+        has_salt = None if self.has_salt is None else self.has_salt[:count]
+        return self.map(lambda logits: logits[:count])._replace(has_salt=has_salt)
+
     def float(self) -> Outputs:
         """All of it in float32."""
         outputs = self.map(lambda logits: logits.float())

@@ -16,10 +16,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, OptimizerConfig, StageConfig
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.learning.augment import Augmenter
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
+from kaggle_salt.learning.batches import (
+    EpochSampler,
+    TileDataset,
+    TrainingTiles,
+    targets_of,
+    train_loader,
+)
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import make_loss
@@ -32,7 +38,7 @@ SMOOTHING = 0.9
 #: A smoothed loss this many times its lowest ends the sweep: the training has diverged.
 DIVERGED = 4.0
 
-#: Network inputs float ``[B, C, S, S]`` and target bool ``[B, 1, H, W]``.
+#: Network inputs float ``[B, C, S, S]`` and target float32 ``[B, 1, H, W]`` in [0, 1].
 Batch = tuple[Tensor, Tensor]
 
 
@@ -61,6 +67,7 @@ def sweep_stage(
     """Sweep the rates with a stage's loss and optimiser, on the batches that the fold begins with.
 
     The network starts from ``model.weights``, as the first stage does, whichever stage it is.
+    What a stage learns from tiles without masks is left out.
 
     Args:
         config: The run's configuration.
@@ -94,12 +101,12 @@ def _batches(
 ) -> Iterator[Batch]:
     """The batches of a training, epoch after epoch without end."""
     sampler = EpochSampler(tiles.train_rows, config.training.batch_size, seed)
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter(config.augment.pipeline), seed)
+    dataset = TileDataset(tiles, config.augment, seed)
     loader = train_loader(dataset, sampler, device, config.training.workers)
     while True:
-        for images, masks in loader:
+        for images, labels in loader:
             inputs = framing.prepare(images.to(device, non_blocking=True))  # [B, C, S, S]
-            yield inputs, masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
+            yield inputs, targets_of(labels.to(device, non_blocking=True))  # [B, 1, H, W]
         sampler.epoch += 1
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from kaggle_salt.config import Config, ScheduleConfig, StageConfig
-from kaggle_salt.learning.batches import EpochSampler, TrainingTiles
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import ScheduleConfig, StageConfig
+from kaggle_salt.learning.batches import EpochSampler, PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import FoldTraining
@@ -92,14 +93,18 @@ class _Stopwatch:
         timed = epochs[WARM_UP:]
         return StageTime(
             step=step,
-            validation=mean(self.validated[n] - self.trained[n] for n in timed) / tiles,
+            validation=mean(self.validated[n] - self.trained[n] for n in timed) / max(tiles, 1),
             checkpoint=mean(self.begun[n + 1] - self.validated[n] for n in epochs[:-1]),
             warm_up=max(0.0, (steps[0] - step) * self.steps[first]),
         )
 
 
 def time_stages(
-    config: Config, tiles: TrainingTiles, compute: Compute, *, clock: Clock = time.monotonic
+    config: Config,
+    tiles: TrainingTiles | PretrainingTiles,
+    compute: Compute,
+    *,
+    clock: Clock = time.monotonic,
 ) -> list[StageTime]:
     """Train a few steps of every stage, and time them.
 
@@ -107,7 +112,7 @@ def time_stages(
 
     Args:
         config: What would be trained. The weights it starts from are not read.
-        tiles: All tiles with masks, and a fold's rows; a few of each are taken.
+        tiles: All tiles with masks, and a fold's rows, or what is pretrained on; a few are taken.
         compute: Device and number format.
         clock: Gives seconds.
 
@@ -157,9 +162,9 @@ def _kind(stage: StageConfig) -> StageConfig:
 
 
 def stage_costs(
-    config: Config, times: Sequence[StageTime], tiles: TrainingTiles
+    config: Config, times: Sequence[StageTime], tiles: TrainingTiles | PretrainingTiles
 ) -> list[StageCost]:
-    """What each stage costs with all tiles of a fold.
+    """What each stage costs with all tiles of a fold, or of a pretraining.
 
     What comes once: averaged weights see the training tiles again for their batch-norm
     statistics, and after the last stage its networks predict the validation tiles.

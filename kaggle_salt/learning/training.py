@@ -1,8 +1,9 @@
-"""The stages of one fold: a loop that can be read from top to bottom.
+"""The stages of a training: a loop that can be read from top to bottom.
 
-A stage trains with one loss, optimiser and schedule, and hands on its last, best or averaged
-weights; the next stage starts from those with a fresh optimiser. After every epoch everything a
-resume needs is on disk, so that a kill costs the running epoch and nothing else.
+What is learnt from a batch is the stage's step: masks, or what a pretraining can learn from tiles
+alone. A stage has its optimiser and schedule, and hands on its last, best or averaged weights; the
+next stage starts from those with a fresh optimiser. After every epoch everything a resume needs is
+on disk, so that a kill costs the running epoch and nothing else.
 """
 
 from __future__ import annotations
@@ -17,26 +18,33 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, StageConfig
-from kaggle_salt.errors import TrainingError, salt_command
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import write_text
-from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import reestimate_batch_norm
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, TrainingTiles, train_loader
+from kaggle_salt.learning.batches import (
+    EpochSampler,
+    PretrainingTiles,
+    TileDataset,
+    TrainingTiles,
+    train_loader,
+)
 from kaggle_salt.learning.checkpoint import (
     Checkpoint,
     Progress,
     load_checkpoint,
     save_checkpoint,
 )
+from kaggle_salt.learning.consistency import MeanTeacher
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import Keeper
-from kaggle_salt.learning.losses import Loss, make_loss
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
+from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.running_loss import RunningLoss
-from kaggle_salt.learning.validation import Validation, validate
-from kaggle_salt.runs import FoldFolder
+from kaggle_salt.learning.steps import SegmentationStep, Step
+from kaggle_salt.runs import TrainingFolder
 
 #: Optimiser steps between two looks at the loss.
 LOOK_EVERY = 20
@@ -51,12 +59,12 @@ class Watcher(Protocol):
 
 
 class FoldTraining:
-    """Trains one fold, or goes on with it where its checkpoint ends.
+    """Trains one fold, or pretrains a network, or goes on with it where its checkpoint ends.
 
     Args:
         config: The run's configuration.
         network: Built under the fold's seed; overwritten by the checkpoint if there is one.
-        tiles: Training and validation tiles.
+        tiles: Training and validation tiles; for a pretraining tiles alone.
         folder: Where checkpoint and history are written.
         compute: Device and number format.
         watcher: Told of every epoch and some steps.
@@ -66,8 +74,8 @@ class FoldTraining:
         self,
         config: Config,
         network: nn.Module,
-        tiles: TrainingTiles,
-        folder: FoldFolder,
+        tiles: TrainingTiles | PretrainingTiles,
+        folder: TrainingFolder,
         compute: Compute,
         watcher: Watcher,
     ) -> None:
@@ -76,7 +84,7 @@ class FoldTraining:
         self.folder = folder
         self.compute = compute
         self.watcher = watcher
-        self.network = compute.place(network)
+        self.network = compute.place(learner_of(config, network, tiles.tile_shape))
         training = config.training
         # for the steps alone: validation, averages and checkpoints keep to the network itself
         self.step_network = compiled(self.network) if training.compile else self.network
@@ -84,9 +92,7 @@ class FoldTraining:
         self.sampler = EpochSampler(
             tiles.train_rows, training.batch_size, self.seed, tiles.pseudo_rows
         )
-        dataset = TileDataset(
-            tiles.images, tiles.masks, Augmenter(config.augment.pipeline), self.seed
-        )
+        dataset = TileDataset(tiles, config.augment, self.seed)
         self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
         self.progress = Progress()
 
@@ -99,7 +105,7 @@ class FoldTraining:
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
-            checkpoint = load_checkpoint(self.folder.checkpoint, self.compute.device)
+            checkpoint = load_checkpoint(self.folder, self.compute.device)
             self.progress = checkpoint.restore(self.network)
         for number in range(self.progress.stage, len(self.config.stage)):
             self._train_stage(self.config.stage[number], checkpoint)
@@ -110,7 +116,7 @@ class FoldTraining:
         progress = self.progress
         self.sampler.choose(stage.tiles, self.config.pseudo.share)
         framing = Framing(self.tiles.tile_shape, self.config.input, stage.shrink)
-        loss = make_loss(stage.loss)
+        step = self._step(stage, framing)
         optimizer = make_optimizer(stage.optimizer, self.network)
         schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, len(self.sampler))
         keeper = Keeper(stage, self.folder, progress.kept)
@@ -120,45 +126,57 @@ class FoldTraining:
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()
             with explained_failures():
-                train_loss = self._train_epoch(stage, framing, loss, optimizer, schedule, keeper)
-            validation = validate(self.network, self.tiles, framing, loss, self.compute)
-            improved = self._end_epoch(stage, schedule, train_loss, validation, started)
+                train_loss = self._train_epoch(stage, step, optimizer, schedule, keeper)
+            improved = self._end_epoch(stage, schedule, train_loss, step, started)
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
             progress.kept = keeper.state_dict()
+            progress.teacher = step.state_dict()
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
         if keeper.hand_on(self.network):
             reestimate_batch_norm(self.network, self._plain_inputs(framing), self.compute.forward)
         progress.next_stage()
         save_checkpoint(self.folder.checkpoint, progress, self.network, None)
 
+    def _step(self, stage: StageConfig, framing: Framing) -> Step:
+        own, called, compute = self.network, self.step_network, self.compute
+        if not isinstance(self.tiles, TrainingTiles):
+            return pretext_step(self.config, own, called, framing, compute)
+        teacher = None
+        if stage.consistency.weight:
+            teacher = MeanTeacher(
+                self.config, stage, own, self.tiles.unlabelled, framing, compute,
+                seed=self.seed, steps=len(self.sampler), state=self.progress.teacher,
+            )  # fmt: skip
+        return SegmentationStep(stage, own, called, self.tiles, framing, compute, teacher)
+
     def _train_epoch(
         self,
         stage: StageConfig,
-        framing: Framing,
-        loss: Loss,
+        step: Step,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         keeper: Keeper,
     ) -> float:
         """One pass over the training tiles; returns the mean loss, for which alone it waits."""
-        progress, device, steps = self.progress, self.compute.device, len(self.sampler)
+        progress, steps = self.progress, len(self.sampler)
         self.sampler.epoch = progress.epoch
         self.network.train()
         self.watcher.epoch_starts(f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", steps)
-        running = RunningLoss(device)
+        running = RunningLoss(self.compute.device)
         first_step = progress.stage_epoch * steps
-        for number, (tiles, masks) in enumerate(self.loader, start=1):
+        step.begin_epoch(progress.epoch, first_step)
+        for number, batch in enumerate(self.loader, start=1):
             set_learning_rate(optimizer, schedule.learning_rate(first_step + number - 1))
-            inputs = framing.prepare(tiles.to(device, non_blocking=True))  # [B, C, S, S]
-            target = masks.to(device, non_blocking=True)[:, None]  # [B, 1, H, W]
-            outputs = self.compute.outputs(self.step_network, inputs).map(framing.unframe)
-            batch_loss = loss(outputs, target)
+            batch_loss = step.loss(
+                [part.to(self.compute.device, non_blocking=True) for part in batch]
+            )
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]
             if stage.optimizer.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
             optimizer.step()
             keeper.after_step(self.network)
+            step.after_step()
             running.add(batch_loss)
             if number % LOOK_EVERY == 0 and number < steps:
                 self._report(stage, number, running.look())
@@ -184,30 +202,26 @@ class FoldTraining:
         )
 
     def _slower_run(self, stage: StageConfig) -> str:
-        """The command for a new run of the same; the run that failed keeps its other folds."""
-        run, key = self.folder.path.parent, f"stage.{stage.name}.optimizer"
+        """The command for a new run of the same; the run that failed keeps what it has."""
+        key = f"stage.{stage.name}.optimizer"
         clip = [] if stage.optimizer.normalized else ["--set", f"{key}.clip=1.0"]
-        return salt_command(
-            "train", "--config", run / "config.toml", "--run", f"{run.name}-slower",
-            "--fold", self.folder.fold, "--set", f"{key}.lr={stage.optimizer.lr / 4:g}", *clip,
-        )  # fmt: skip
+        settings = ["--set", f"{key}.lr={stage.optimizer.lr / 4:g}", *clip]
+        return self.folder.variation("slower", *settings)
 
     def _end_epoch(
         self,
         stage: StageConfig,
         schedule: Schedule,
         train_loss: float,
-        validation: Validation,
+        step: Step,
         started: float,
     ) -> bool:
-        """Write the epoch into the history; whether its monitored figure was never as good."""
-        progress = self.progress
-        figures = validation.agreement
+        """Judge the epoch and write it down; whether its monitored figure was never as good."""
+        progress, measured = self.progress, step.measure(train_loss)
         last_step = (progress.stage_epoch + 1) * len(self.sampler) - 1
         lr = schedule.learning_rate(last_step)
-        cost = validation.loss if stage.monitor == "loss" else -figures.score
-        improved = progress.judge(cost)
-        schedule.end_epoch(cost)
+        improved = progress.judge(measured.cost)
+        schedule.end_epoch(measured.cost)
         progress.schedule = dict(schedule.state)
         progress.stage_epoch += 1
         progress.epoch += 1
@@ -218,10 +232,7 @@ class FoldTraining:
             "epoch": progress.epoch,
             "lr": lr,
             "train_loss": train_loss,
-            "val_loss": validation.loss,
-            "score": figures.score,
-            "accuracy": figures.accuracy,
-            "iou": figures.iou,
+            **measured.figures,
             "seconds": round(seconds, 3),
         }
         progress.history.append(row)

@@ -45,6 +45,12 @@ def optional_path(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def paths_of(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    """Paths: one, or several."""
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [Path(path) for path in several]
+
+
 def names_of(names: str | Sequence[str]) -> list[str]:
     """Names of runs: one, or several."""
     return [names] if isinstance(names, str) else list(names)

@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config, load_run_config
+from kaggle_salt.config_file import load_config, load_run_config, pretext_of
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import read_json
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.networks.hub import lacking_weights
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
-from kaggle_salt.presets import CPU_PRESET, FOLD_MINUTES, GPU_PRESET, preset_path
+from kaggle_salt.presets import (
+    CPU_PRESET,
+    FOLD_MINUTES,
+    GPU_PRESET,
+    METHODS,
+    preset_path,
+    recipe_path,
+)
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.runs_pretraining import PretrainingRun
 
 #: Names of folders under ``runs`` that are no runs.
 RESERVED_NAMES = ("ensemble",)
@@ -58,12 +66,7 @@ def choose_run(
     Raises:
         ConfigError: Two sources of configuration, an unusable name, or an invalid preset.
     """
-    if preset and config_file:
-        raise ConfigError(
-            f"--preset {preset} and --config {config_file} exclude each other",
-            expected="one of the two",
-            next_step="leave out --preset or --config",
-        )
+    _refuse_two_sources(preset, config_file)
     name = run or preset or (config_file.stem if config_file else _begun(workspace))
     folder = None if name is None else run_called(workspace, name)
     if folder and (preset or (config_file and not _is_that_of(folder, config_file))):
@@ -75,6 +78,73 @@ def choose_run(
     if folder.config.exists():
         return Chosen(folder, load_run_config(folder.config, overrides))
     return _default(folder, suits, overrides, listener or Listener())
+
+
+def choose_pretraining(
+    workspace: Workspace,
+    *,
+    run: str | None = None,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    method: str | None = None,
+    overrides: tuple[str, ...] = (),
+    device: str = "auto",
+) -> tuple[PretrainingRun, Config]:
+    """Find out which pretraining is meant and how it is configured.
+
+    Network, input and batches come from a preset or a file, the stages from the method's recipe;
+    a file that describes a pretraining of that method already is taken as it is. The run is
+    called after its preset and method unless it is named, and one that exists keeps its
+    configuration where nothing else is named.
+
+    Args:
+        workspace: Where the runs lie.
+        run: Name of the run.
+        preset: Name of the preset whose network is pretrained; else what suits the machine.
+        config_file: TOML file in place of a preset.
+        method: One of :data:`kaggle_salt.presets.METHODS`; else the file's, or the first.
+        overrides: ``KEY=VALUE`` texts.
+        device: Where to compute; it decides which preset suits.
+
+    Raises:
+        ConfigError: Two sources of configuration, an unusable name, or an invalid one.
+    """
+    _refuse_two_sources(preset, config_file)
+    described = config_file.stem if config_file else preset or suitable_preset(device)
+    folder = _pretraining_called(workspace, run or f"{described}-{method or METHODS[0]}")
+    is_own = folder.config.exists() and not preset
+    is_own = is_own and (config_file is None or _is_that_of(folder, config_file))
+    source = folder.config if is_own else config_file or preset_path(described)
+    if pretext_of(source) not in METHODS or method not in (None, pretext_of(source)):
+        recipe = recipe_path(method or METHODS[0])
+        return folder, load_config(source, overrides, recipe=recipe)
+    return folder, (load_run_config if is_own else load_config)(source, overrides)
+
+
+def _pretraining_called(workspace: Workspace, name: str) -> PretrainingRun:
+    """The folder of the pretraining of that name, begun or not.
+
+    Raises:
+        ConfigError: No run can be called so, or one with folds or of predictions is.
+    """
+    _require_run_name(name)
+    folder = PretrainingRun(workspace.runs / name)
+    if folder.manifest.exists() and not folder.pretraining:
+        raise ConfigError(
+            f"run {name} is no pretraining, and what it holds would be lost",
+            expected="a name that is free, or a run made by salt pretrain",
+            next_step="--run ANOTHER_NAME",
+        )
+    return folder
+
+
+def _refuse_two_sources(preset: str | None, config_file: Path | None) -> None:
+    if preset and config_file:
+        raise ConfigError(
+            f"--preset {preset} and --config {config_file} exclude each other",
+            expected="one of the two",
+            next_step="leave out --preset or --config",
+        )
 
 
 def _is_that_of(run: RunFolder, config_file: Path) -> bool:
@@ -135,6 +205,19 @@ def run_called(workspace: Workspace, name: str) -> RunFolder:
     Raises:
         ConfigError: No run can be called so.
     """
+    _require_run_name(name)
+    folder = RunFolder(workspace.runs / name)
+    if folder.foreign or folder.pretraining:
+        held = "predictions that another tool made" if folder.foreign else "pretrained weights"
+        raise ConfigError(
+            f"run {name} holds {held}",
+            expected="a name that is free, or a run made by salt train",
+            next_step="--run ANOTHER_NAME",
+        )
+    return folder
+
+
+def _require_run_name(name: str) -> None:
     require_plain_name(name, "a run")
     if name in RESERVED_NAMES:
         raise ConfigError(
@@ -142,14 +225,6 @@ def run_called(workspace: Workspace, name: str) -> RunFolder:
             expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
             next_step="--run NAME",
         )
-    folder = RunFolder(workspace.runs / name)
-    if folder.foreign:
-        raise ConfigError(
-            f"run {name} holds predictions that another tool made",
-            expected="a name that is free, or a run made by salt train",
-            next_step="--run ANOTHER_NAME",
-        )
-    return folder
 
 
 def parse_folds(text: str, known: list[int]) -> list[int]:

@@ -17,7 +17,7 @@ from kaggle_salt.competition.pixels import read_pixels, to_mask
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
-from kaggle_salt.ensembling.thresholds import bootstrap_interval
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.submit import submit

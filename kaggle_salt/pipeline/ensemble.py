@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kaggle_salt import predictions
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.ensembling.blending import blend, common_ids, join, require_average
+from kaggle_salt.ensembling.blending import blend, common_ids, require_average
 from kaggle_salt.ensembling.histograms import TileHistograms
 from kaggle_salt.ensembling.thresholds import (
     CrossFit,
@@ -22,7 +21,13 @@ from kaggle_salt.ensembling.thresholds import (
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.caveats import caveats
-from kaggle_salt.pipeline.members import Member, blend_test, open_members, report_missing
+from kaggle_salt.pipeline.members import (
+    Member,
+    blend_test,
+    open_members,
+    out_of_fold,
+    report_missing,
+)
 from kaggle_salt.pipeline.mosaic_rules import Gain, Mosaic, judge_steps
 from kaggle_salt.pipeline.prediction_pictures import Examples, draw_examples, pick_examples
 from kaggle_salt.pipeline.scores import (
@@ -200,10 +205,7 @@ def _judge(
     But for a few examples the predictions are not returned: they need not stay while test tiles are
     predicted. Without ``climb_steps`` the weights of the members are taken, not searched.
     """
-    per_run = {}
-    for m in members:
-        joined = join([predictions.load(stem) for stem in m.oof])
-        per_run[m.run.name] = blend([joined], how=how)  # a vote is yes or no; else all stays
+    per_run = {m.run.name: out_of_fold(m, how) for m in members}
     ids = common_ids(list(per_run.values()))
     folds = truth.folds(ids)
     search = None

@@ -77,10 +77,12 @@ def epoch_line(row: dict[str, object], epochs_left: float) -> str:
         epochs_left: The rest of the training, in such epochs.
     """
     seconds = float(str(row["seconds"]))
+    validated = ""  # a pretraining has nothing to validate by
+    if "score" in row:
+        validated = f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  "
     return (
         f"epoch {row['epoch']:>3}  {row['stage']:<12} loss {row['train_loss']:.4f}  "
-        f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  {seconds:.1f} s  "
-        f"about {_duration(epochs_left * seconds)} left"
+        f"{validated}{seconds:.1f} s  about {_duration(epochs_left * seconds)} left"
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config import Config
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import ConfigError, nearest
 from kaggle_salt.files import write_text
 from kaggle_salt.learning.batches import TrainingTiles
@@ -18,6 +19,7 @@ from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.rate_sweep import Suggestion, suggest, sweep_stage
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.claims import refuse_pretext
 from kaggle_salt.pipeline.training_data import settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve
@@ -105,6 +107,7 @@ def find_learning_rate(
         SaltError: Something asked for cannot be done, or the loss falls nowhere.
     """
     listener, sweep = listener or Listener(), sweep or Sweep()
+    refuse_pretext(config)
     chosen = _choose_stage(config, stage)
     competition = workspace.open(listener)
     config = settle_for(competition, config, listener)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_file import load_run_config
-from kaggle_salt.ensembling.blending import blend
+from kaggle_salt.ensembling.blending import blend, join
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
@@ -18,7 +18,7 @@ from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
-from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.runs import RunFolder, open_run, trained_runs
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,19 @@ def open_members(
     ]
     _warn_of_tables(members, file_hash(workspace.folds), listener)
     return members
+
+
+def out_of_fold(member: Member, how: str) -> Predictions:
+    """What a member says of the tiles that its networks have not seen, in memory.
+
+    Args:
+        member: A run with finished folds, or predictions that another tool made.
+        how: The average that it will be blended by: a vote is yes or no; else all stays as it is.
+
+    Raises:
+        DataError: A file is damaged, or a tile comes twice.
+    """
+    return blend([join([load(stem) for stem in member.oof])], how=how)
 
 
 def report_missing(
@@ -159,22 +172,18 @@ def predict_fold(
 
 def _last_run(workspace: Workspace, listener: Listener) -> str:
     """Name of the run whose fold was finished last."""
-    finished = sorted(
-        (summary.stat().st_mtime, summary.parent.parent.name)
-        for summary in workspace.runs.glob("*/fold*/fold.json")
-    )
+    finished = trained_runs(workspace.runs)
     if not finished:
         raise ConfigError(
             f"no run in {workspace.runs} has a trained fold",
             expected="at least one",
             next_step="salt train --fold 0",
         )
-    names = {name for _, name in finished}
-    last = finished[-1][1]
-    if len(names) > 1:
+    last = finished[-1]
+    if len(finished) > 1:
         listener.note(
             f"taking run {last}, trained last; to blend runs, name them: "
-            + salt_command("ensemble", *sorted(names))
+            + salt_command("ensemble", *sorted(finished))
         )
     return last
 
@@ -222,6 +231,22 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
         ConfigError: No fold is finished.
         DataError: The run was trained on other data.
     """
+    folds = trained_folds(run)
+    if read_json(run.manifest).get("train_hash") != competition.train_hash:
+        raise DataError(
+            f"run {run.name} was trained on other tiles than those in {competition.path}",
+            expected="the data it was trained on",
+            next_step="--data FOLDER, or train again under another --run NAME",
+        )
+    return Member(run, folds, weight)
+
+
+def trained_folds(run: RunFolder) -> tuple[int, ...]:
+    """The finished folds of a run.
+
+    Raises:
+        ConfigError: There is none.
+    """
     folds = tuple(run.finished_folds())
     if not folds:
         half = run.unfinished_folds()
@@ -233,13 +258,7 @@ def open_member(run: RunFolder, weight: float, competition: Competition) -> Memb
                 "train", "--run", run.name, "--fold", *([half[0], "--resume"] if half else [0])
             ),
         )
-    if read_json(run.manifest).get("train_hash") != competition.train_hash:
-        raise DataError(
-            f"run {run.name} was trained on other tiles than those in {competition.path}",
-            expected="the data it was trained on",
-            next_step="--data FOLDER, or train again under another --run NAME",
-        )
-    return Member(run, folds, weight)
+    return folds
 
 
 def _warn_of_tables(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:

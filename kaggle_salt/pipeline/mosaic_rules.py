@@ -19,8 +19,9 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.neighbourhood import Neighbourhood, read_mosaics
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, TileContext
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import TileHistograms
-from kaggle_salt.ensembling.thresholds import bootstrap_interval, tile_scores
+from kaggle_salt.ensembling.thresholds import tile_scores
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import file_hash
 from kaggle_salt.pipeline.workspace import Listener

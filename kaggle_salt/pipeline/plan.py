@@ -9,7 +9,7 @@ from typing import Any, Self
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import read_json
-from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.batches import PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.timing import StageCost, StageTime, stage_costs, time_stages
 from kaggle_salt.pipeline.budget import Budget, Lengths, cost_of, fit, lengths_of, with_lengths
@@ -125,7 +125,11 @@ def read_plan(run: RunFolder) -> Plan | None:
 
 
 def make_plan(
-    config: Config, budget: Budget, tiles: TrainingTiles, compute: Compute, listener: Listener
+    config: Config,
+    budget: Budget,
+    tiles: TrainingTiles | PretrainingTiles,
+    compute: Compute,
+    listener: Listener,
 ) -> tuple[Config, Plan]:
     """Scale a configuration's stages to a budget; for minutes a step of each is timed.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.batches import PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.plan import Plan, make_plan, read_plan
@@ -82,7 +82,9 @@ class Planner:
             and not differences(load_run_config(self.run.config), planned)
         )
 
-    def make(self, tiles: TrainingTiles, listener: Listener) -> tuple[Config, Plan | None]:
+    def make(
+        self, tiles: TrainingTiles | PretrainingTiles, listener: Listener
+    ) -> tuple[Config, Plan | None]:
         """Make a plan for the budget, unless another process made the run's in the meantime.
 
         Args:

@@ -1,4 +1,4 @@
-"""``salt make-folds`` and ``salt check``: what is done before any training."""
+"""``salt make-folds``, ``salt check`` and ``salt look``: what is done before any training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import pandas as pd
 
 from kaggle_salt.competition.check import CheckReport, check
 from kaggle_salt.competition.duplicates import identical_tiles
-from kaggle_salt.competition.fold_files import read_groups, says_the_same, write_folds
+from kaggle_salt.competition.fold_files import (
+    read_folds,
+    read_groups,
+    says_the_same,
+    write_folds,
+)
 from kaggle_salt.competition.folds import TYPE, By, make_folds, summarise
 from kaggle_salt.competition.mask_threshold import remember_threshold
 from kaggle_salt.competition.mask_types import TYPES
@@ -18,7 +23,7 @@ from kaggle_salt.competition.source import require_tiles
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.report.data_sheets import draw_sheets
+from kaggle_salt.report.look import draw_sheets
 
 
 def make_fold_table(
@@ -105,8 +110,8 @@ def check_data(
         workspace: Where the data lie.
         mask_threshold: Remember for all commands that grey levels of masks from this on, in
             [1, 255], are salt.
-        pictures: Folder for sheets of the tiles that can be read: with their masks by coverage,
-            how many have how much, and depth against it.
+        pictures: Folder for sheets of the tiles that can be read; those of :func:`look`, but for
+            the folds.
         listener: Told how the work goes.
 
     Raises:
@@ -129,3 +134,29 @@ def check_data(
             listener.note(f"{path}: written")
 
     return check(workspace.data, progress=listener.progress("decoding tiles"), visit=draw)
+
+
+def look(
+    workspace: Workspace, folder: Path = Path("pictures"), *, listener: Listener | None = None
+) -> list[Path]:
+    """Draw the data: tiles by coverage, depth against it, blank tiles and copies, the folds.
+
+    Args:
+        workspace: Where the data lie, and the fold table if there is one.
+        folder: Where to write; pictures of the same names are replaced.
+        listener: Told how the work goes, and where there is no fold table.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        DataError: The data or the fold table are not usable.
+    """
+    listener = listener or Listener()
+    competition = workspace.open(listener)
+    table = None
+    if workspace.folds.exists():
+        table = read_folds(workspace.folds, competition.ids, competition.masks)
+    else:
+        listener.note(f"there is no {workspace.folds}, so no picture of it: salt make-folds")
+    return draw_sheets(competition, folder, table)

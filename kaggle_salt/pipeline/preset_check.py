@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaggle_salt.config import Config, StageConfig
+from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
+from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.networks import count_parameters, stands_on_encoder
@@ -43,7 +44,7 @@ class PresetReport:
         framing: How a tile becomes as large: pad or resize.
         channels: What the network sees of it.
         made_of: What these channels are, in a line.
-        augmentation: Name of the pipeline.
+        augmentation: What is done to a training tile, in a few words.
         stages: In the order they are trained.
         needs: What has to be there when it is trained.
     """
@@ -91,19 +92,19 @@ def check_preset(source: str, tile: int) -> PresetReport:
         framing=config.input.framing,
         channels=asked,
         made_of=describe(asked),
-        augmentation=config.augment.pipeline,
-        stages=tuple(_stage_report(stage, config.input.size) for stage in config.stage),
+        augmentation=config.augment.words,
+        stages=tuple(_stage_report(stage, config) for stage in config.stage),
         needs=tuple(_needs(config)),
     )
 
 
-def _stage_report(stage: StageConfig, size: int) -> StageReport:
+def _stage_report(stage: StageConfig, config: Config) -> StageReport:
     return StageReport(
         name=stage.name,
         epochs=stage.epochs,
-        size=size // stage.shrink,
-        tiles=stage.tiles,
-        loss=stage.loss.name,
+        size=config.input.size // stage.shrink,
+        tiles="all, without masks" if config.pretrains else stage.tiles,
+        loss=config.pretext.name if config.pretrains else stage.loss.name,
         optimizer=stage.optimizer.name,
         lr=stage.optimizer.lr,
         schedule=stage.schedule.name,
@@ -117,4 +118,6 @@ def _needs(config: Config) -> list[str]:
         needs.append("the encoder's ImageNet weights, which salt train downloads")
     if not config.pseudo.file and any(stage.tiles == "pseudo" for stage in config.stage):
         needs.append("pseudo-labels: salt train --pseudo FILE")
+    if any(stage.consistency.weight for stage in config.stage):
+        needs.append("the test tiles, to learn from without masks")
     return needs

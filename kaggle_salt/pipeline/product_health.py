@@ -10,8 +10,8 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import DataError, SaltError, reason, salt_command
 from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.decided import make_ensemble_again
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
-from kaggle_salt.pipeline.submit import make_again
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import FOREIGN, RunFolder
 
@@ -33,7 +33,7 @@ def _ensemble(document: Path, run: RunFolder) -> Iterator[Sign]:
     about = f"ensemble {document.parent.name}"
     try:
         made = read_json(document)
-        again = make_again(made)
+        again = make_ensemble_again(made)
         [member] = [one for one in made["members"] if one["run"] == run.name] or [None]
         Rule.from_json(made["decision"]["rule"])
         changed = [] if member is None else _changed(member, run)

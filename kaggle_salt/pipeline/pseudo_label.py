@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import PLAIN_RULE
@@ -25,19 +27,16 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.members import predict_fold
+from kaggle_salt.pipeline.training_data import refuse_no_test_tiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Manifest,
-    Network,
-    Teachers,
+    data_files,
     manifest_path,
     read_manifest,
-    set_name,
     write_pseudo_labels,
 )
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Manifest, Network, Teachers, set_name
 from kaggle_salt.runs import RunFolder, open_run
 
 
@@ -93,8 +92,8 @@ def pseudo_label(
     same = _same_labels(csv, made_of, overwrite=overwrite)
     if same is not None:
         return PseudoReport(csv, same, existed=True)
-    labels, counts = _make_labels(workspace, made_of, competition, table, device, listener)
-    manifest = write_pseudo_labels(csv, labels, made_of, tuple(counts))
+    labels, soft, counts = _make_labels(workspace, made_of, competition, table, device, listener)
+    manifest = write_pseudo_labels(csv, labels, made_of, tuple(counts), soft)
     return PseudoReport(csv, manifest, existed=False)
 
 
@@ -105,32 +104,29 @@ def _make_labels(
     table: pd.DataFrame,
     device: str,
     listener: Listener,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Rows of the CSV, and the counts of the manifest."""
+) -> tuple[pd.DataFrame, list[NDArray[np.uint8]], list[dict[str, Any]]]:
+    """Rows of the CSV, what was predicted for them (if wanted), the counts of the manifest."""
     wanted = made_of.settings
     blank = is_blank(competition.test_images)
-    labels, counts = [], []
+    labels, soft, counts = [], [], []
     for name, networks in made_of.networks.items():
         predicted = _predict(workspace, networks, competition, device, listener)
         training = table[table["fold"].astype(str) != name]  # where all teach, every tile
         selection = select_tiles(predicted, blank, training, wanted)
         _refuse_nothing(selection, name, wanted)
-        masks = PLAIN_RULE.apply(predicted.probabilities[selection.tiles["row"].to_numpy()])
+        taken = predicted.probabilities[selection.tiles["row"].to_numpy()]
+        masks = PLAIN_RULE.apply(taken)
+        soft += [taken] if wanted.soft else []
         labels.append(selection.tiles.assign(fold=name, rle_mask=rle.encode_batch(masks)))
         counts += [{"fold": name, **stratum} for stratum in selection.strata]
-    return pd.concat(labels), counts
+    return pd.concat(labels), soft, counts
 
 
 def _open_teachers(
     workspace: Workspace, names: Sequence[str], teachers: Teachers, competition: Competition
 ) -> list[RunFolder]:
     """The runs, if they were trained on these tiles and folds."""
-    if not competition.test_ids:
-        raise DataError(
-            f"{competition.path} has no test tiles to label",
-            expected="test.zip (or test/) and sample_submission.csv",
-            next_step="put them beside the training tiles: salt download",
-        )
+    refuse_no_test_tiles(competition, "to label")
     if not names or len(set(names)) < len(names):
         raise ConfigError(
             f"the teachers are named {' '.join(names) or 'nowhere'}",
@@ -204,13 +200,14 @@ def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | N
             expected="a name in .csv; the manifest has the same in .json",
             next_step="--out FILE.csv",
         )
-    if vouched_for(manifest_path(csv), csv, wanted={}, check_hash=True) is not None:
+    files = data_files(csv, made_of)
+    if vouched_for(manifest_path(csv), *files, wanted={}, check_hash=True) is not None:
         with contextlib.suppress(DataError):  # its counts may be damaged
             # as read: settings that were not there yet have the values they had without a name
             there = read_manifest(csv)
             if there.made_of == made_of:
                 return there
-    taken = [path for path in (csv, manifest_path(csv)) if path.exists()]
+    taken = [path for path in (*files, manifest_path(csv)) if path.exists()]
     if taken and not overwrite:
         raise ConfigError(
             f"{taken[0]} exists and was made of something else",

@@ -13,7 +13,8 @@ from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.pseudo_labels import MadeOf, read_manifest
+from kaggle_salt.pseudo_labels import read_manifest
+from kaggle_salt.pseudo_origin import MadeOf
 from kaggle_salt.runs import RunFolder
 
 

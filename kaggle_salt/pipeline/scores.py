@@ -165,20 +165,25 @@ def score_table(
     return [*rows, _score_row(last, blended, rule)]
 
 
-def type_table(blended: TileHistograms, types: NDArray[np.str_], rule: Rule) -> tuple[TypeRow, ...]:
+def type_table(
+    blended: TileHistograms,
+    types: NDArray[np.str_],
+    rule: Rule,
+    names: Sequence[str] = TYPES,
+) -> tuple[TypeRow, ...]:
     """Score the masks of each type: where the score is earned, and where it is lost.
 
     Args:
         blended: N tiles, out of fold.
         types: Their types, str ``[N]``.
         rule: The rule chosen on them.
+        names: All types, in order; other sorts of tiles can be scored as well.
 
     Returns:
-        A row for each type that there is, in the order of
-        :data:`kaggle_salt.competition.mask_types.TYPES`.
+        A row for each type that there is, in the order of ``names``.
     """
     rows = []
-    for name in TYPES:
+    for name in names:
         if (of_type := types == name).any():
             found = score_at(blended.take(of_type), rule)
             rows.append(TypeRow(name, int(of_type.sum()), found.score, found.interval))

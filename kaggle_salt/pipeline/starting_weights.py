@@ -12,7 +12,10 @@ from kaggle_salt.files import file_hash, files_hash
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.learning.keeping import read_origin
 from kaggle_salt.pipeline.workspace import Listener
-from kaggle_salt.runs import FoldFolder, RunFolder
+from kaggle_salt.runs import PRETRAINING, FoldFolder, RunFolder
+
+#: What a manifest says of weights of which nothing is known.
+UNKNOWN = "unknown"
 
 
 def examine_weights(
@@ -21,7 +24,8 @@ def examine_weights(
     """Refuse weights that may have learnt from the tiles that a fold is validated on.
 
     Weights that a run wrote say which fold of which fold table they have not seen; they may
-    start that fold and no other. Of others nothing is known, and they are taken with a note.
+    start that fold and no other. Pretrained ones have seen no mask and may start every fold. Of
+    others nothing is known, and they are taken with a note.
 
     Args:
         config: The run's configuration.
@@ -39,12 +43,9 @@ def examine_weights(
     if config.model.weights in ("none", "imagenet") or not folds or not file.is_file():
         return {}  # a file that is missing is refused where the network is built
     origin = origin_of_weights(file)
-    told: dict[str, Any] = {"weights_hash": file_hash(file), "weights_origin": origin or "unknown"}
-    if not origin:
-        listener.note(
-            f"{file} was written by no run: nothing is known about the tiles that it has seen. "
-            "If these are tiles to validate on, the out-of-fold score is too high"
-        )
+    told: dict[str, Any] = {"weights_hash": file_hash(file), "weights_origin": origin or UNKNOWN}
+    if not origin or origin.get("kind") == PRETRAINING:
+        listener.note(_without_masks(file, origin))
         return told
     if origin.get("train_hash") != hashes["train_hash"]:
         listener.warn(
@@ -60,6 +61,46 @@ def examine_weights(
         )
         told["pseudo_teachers"] = "all"
     return told
+
+
+def _without_masks(file: Path, origin: Mapping[str, Any]) -> str:
+    """What is to be said of pretrained weights, and of those of no run."""
+    if origin and origin.get("weights_origin") != UNKNOWN:
+        return f"{file} is pretrained and has seen no mask: every fold may start from it"
+    comes = "was pretrained from a file that no run wrote" if origin else "was written by no run"
+    return (
+        f"{file} {comes}: nothing is known about the tiles that it has seen. "
+        "If these are tiles to validate on, the out-of-fold score is too high"
+    )
+
+
+def examine_for_pretraining(config: Config, listener: Listener) -> dict[str, Any]:
+    """Refuse to pretrain weights that have seen masks: what comes of it would not say so.
+
+    Args:
+        config: The run's configuration.
+        listener: Told what is not known.
+
+    Returns:
+        What the run's manifest says of the weights; nothing where they are no file.
+
+    Raises:
+        ConfigError: The weights of a fold.
+    """
+    file = Path(config.model.weights)
+    if config.model.weights in ("none", "imagenet") or not file.is_file():
+        return {}
+    origin = origin_of_weights(file)
+    if origin and origin.get("kind") != PRETRAINING:
+        raise ConfigError(
+            f"{file} is of fold {origin.get('fold')} of a run, and has learnt from masks",
+            expected="weights that have seen none, so that every fold may start from the result",
+            next_step="--set model.weights=none, or pretrained weights",
+        )
+    if not origin:
+        listener.note(f"{file} was written by no run: nothing is known about what it has seen")
+    known = origin.get("weights_origin", PRETRAINING) if origin else UNKNOWN
+    return {"weights_hash": file_hash(file), "weights_origin": known}
 
 
 def _refuse_leak(

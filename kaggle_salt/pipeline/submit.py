@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.decision import Rule, nearest_level
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.kaggle_client import DEFAULT_COMPETITION
 from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
 from kaggle_salt.files import file_hash, read_json, vouched_for
+from kaggle_salt.pipeline.decided import chosen_rule, make_ensemble_again
+from kaggle_salt.pipeline.finished import ready_run
 from kaggle_salt.pipeline.mosaic_rules import tiles_to_submit, told_mosaic
+from kaggle_salt.pipeline.packed import predict_test_tiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
 
 #: Share of a submission's masks from which on they are nearly all empty, or nearly all full.
@@ -39,10 +42,12 @@ def submit(
     workspace: Workspace,
     *,
     ensemble: str | None = None,
+    model: str | None = None,
     name: str | None = None,
     threshold: float | None = None,
     min_area: int | None = None,
     overwrite: bool = False,
+    device: str = "auto",
     listener: Listener | None = None,
 ) -> SubmissionReport:
     """Write ``submissions/<name>.csv`` and its manifest; one made of the same is left as it is.
@@ -53,22 +58,27 @@ def submit(
     Args:
         workspace: Where data, runs and submissions lie.
         ensemble: Name of an ensemble; by default the one made last.
+        model: A network to make one with: ``shipped``, or a folder that ``salt ship`` wrote.
         name: Name of the submission, with or without ``.csv``; by default the ensemble's.
         threshold: Instead of that of the ensemble's rule, in [0, 1].
         min_area: Instead of that of the ensemble's rule, in pixels.
         overwrite: Replace a submission of that name made of something else.
+        device: Where a ``model`` runs.
         listener: Told how the work goes.
 
     Raises:
-        ConfigError: There is no ensemble, or another submission has the name.
+        ConfigError: There is no ensemble or model, or another submission has the name.
         DataError: The ids are not those of the sample submission, or the table of mosaics is not
             the one that the ensemble was made with.
     """
     listener = listener or Listener()
     competition = workspace.open(listener)
+    if model is not None:
+        _refuse_both(ensemble, model)
+        ensemble = _predicted_by(model, workspace, competition, device, listener)
     folder = _find_ensemble(workspace, ensemble)
     made = read_json(folder / "ensemble.json")
-    rule = _chosen_rule(folder, made, threshold, min_area)
+    rule = chosen_rule(folder, made, threshold, min_area)
     csv = submission_path(workspace, made["name"] if name is None else name)
     ensemble_hash = file_hash(folder / "ensemble.json")
     wanted = {"ensemble_hash": ensemble_hash, "rule": rule.as_json()}
@@ -80,33 +90,21 @@ def submit(
     return SubmissionReport(csv, rule, manifest, existed)
 
 
-def _chosen_rule(
-    folder: Path, made: Mapping[str, Any], threshold: float | None, min_area: int | None
-) -> Rule:
-    """The ensemble's rule, or what is given in place of its parts."""
-    stored = made["decision"].get("rule")
-    if stored is None:
-        raise DataError(
-            f"{folder / 'ensemble.json'} was written by an earlier version: it has no rule",
-            expected="a level, a minimum area and the steps after them",
-            next_step=make_again(made),
+def _refuse_both(ensemble: str | None, model: str) -> None:
+    if ensemble is not None:
+        raise ConfigError(
+            f"the ensemble {ensemble} and the model {model}",
+            expected="one of the two",
+            next_step="leave out --ensemble, or --model",
         )
-    rule = Rule.from_json(stored, next_step=make_again(made))
-    if threshold is not None:
-        rule = replace(rule, level=nearest_level(threshold))
-    return rule if min_area is None else replace(rule, min_area=min_area)
 
 
-def make_again(made: Mapping[str, Any]) -> str:
-    """The command that makes an ensemble again: of the same runs, weights, average and mosaics."""
-    weights = [str(float(member["weight"])).removesuffix(".0") for member in made["members"]]
-    equal, how = len(set(weights)) == 1, made.get("how", "mean")
-    return salt_command(
-        "ensemble", *(member["run"] for member in made["members"]), "--name", made["name"],
-        *([] if equal else ["--weights", ",".join(weights)]),
-        *([] if how == "mean" else ["--how", how]),
-        *(["--mosaic", made["mosaic"]["file"]] if made.get("mosaic") else []),
-    )  # fmt: skip
+def _predicted_by(
+    model: str, workspace: Workspace, competition: Competition, device: str, listener: Listener
+) -> str:
+    """Predict the test tiles with a network that was packed; the ensemble that it makes."""
+    network = ready_run(workspace, model=model, listener=listener)
+    return predict_test_tiles(workspace, network, competition, device, listener)
 
 
 def _write(
@@ -119,7 +117,7 @@ def _write(
     overwrite: bool,
 ) -> dict[str, Any]:
     _require_test_predictions(folder)
-    around = told_mosaic(made.get("mosaic"), competition, make_again(made))
+    around = told_mosaic(made.get("mosaic"), competition, make_ensemble_again(made))
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
         csv, predictions.load(folder / "test"), competition.test_ids,

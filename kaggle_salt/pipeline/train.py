@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,24 @@ import pandas as pd
 
 from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, dump_config, load_run_config
-from kaggle_salt.config_readers import read_part
-from kaggle_salt.errors import ConfigError, DataError, salt_command
-from kaggle_salt.files import read_json, write_json, write_text
+from kaggle_salt.config_file import differences, load_run_config
+from kaggle_salt.errors import ConfigError, salt_command
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.pipeline.budget import Budget
-from kaggle_salt.pipeline.plan import PLAN, Plan
+from kaggle_salt.pipeline.claims import (
+    claim,
+    refuse_both,
+    refuse_other_data,
+    refuse_other_weights,
+)
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.prediction_pictures import draw_fold
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
-from kaggle_salt.runs import RunFolder, package_versions, train_anew
+from kaggle_salt.runs import RunFolder, train_anew
 
 
 def train(
@@ -78,7 +79,7 @@ def train(
         config, plan = planner.make(data.tiles(to_train[0]), listener)
     for number in data.folds if overwrite else ():
         shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    _claim(run, config, {**data.hashes, **weights}, plan, compute, because)
+    claim(run, config, {**data.hashes, **weights}, plan, compute, because)
     return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
 
 
@@ -97,7 +98,7 @@ def _checked_start(
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     to_begin = [n for n in to_train if overwrite or not run.fold(n).checkpoint.exists()]
     weights = examine_weights(config, to_begin, data.hashes, listener)
-    _refuse_other_weights(run, weights, data.folds if overwrite else ())
+    refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
         fewest, shape = min(map(data.tiles_to_train_on, to_train)), data.competition.tile_shape
         check_trainable(
@@ -115,11 +116,14 @@ def _train_one(
     listener: Listener,
 ) -> FoldSummary:
     folder = run.fold(fold)
+    listener.fold_starts(folder)
     if folder.finished:
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
     tiles = data.tiles(fold)
     pseudo = f"{len(tiles.pseudo_rows)} with pseudo-labels, " if len(tiles.pseudo_rows) else ""
+    if any(stage.consistency.weight for stage in config.stage):
+        pseudo += f"{len(tiles.unlabelled)} without masks, "
     listener.note(
         f"run {run.name}, fold {fold}: {len(tiles.train_rows)} tiles to train on, {pseudo}"
         f"{len(tiles.validation_rows)} to validate, on {compute}"
@@ -147,12 +151,7 @@ def _check_folders(
     overwrite: bool,
 ) -> None:
     """Refuse to mix configurations or data in a run, or to touch a half-trained fold unasked."""
-    if resume and overwrite:
-        raise ConfigError(
-            "--resume and --overwrite exclude each other",
-            expected="one of the two",
-            next_step="--resume to go on with what is there, or --overwrite to start anew",
-        )
+    refuse_both(resume=resume, overwrite=overwrite)
     asked = ("train", "--run", run.name, "--fold", ",".join(map(str, data.folds)))
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
     if run.config.exists() and others:
@@ -165,7 +164,7 @@ def _check_folders(
                 + salt_command(*asked, "--config", run.config, *["--resume"] * resume),
             )
     if run.manifest.exists() and others:
-        _refuse_other_data(run, data.hashes)
+        refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
         raise ConfigError(
@@ -173,58 +172,4 @@ def _check_folders(
             expected="a decision about what is there",
             next_step=f"go on with it: {salt_command(*asked, '--resume')}, or start it anew: "
             + train_anew(run.fold(halves[0]).path),
-        )
-
-
-def _refuse_other_weights(
-    run: RunFolder, weights: Mapping[str, Any], replaced: Sequence[int]
-) -> None:
-    """Refuse to begin a fold with other starting weights than the folds that stay had."""
-    if not weights or not run.manifest.exists() or not set(run.claimed_folds()) - set(replaced):
-        return
-    before = read_json(run.manifest).get("weights_hash")
-    if before not in (None, weights["weights_hash"]):
-        raise ConfigError(
-            f"run {run.name} was started from other weights than those now in the file",
-            expected="the file whose hash stands in its manifest.json",
-            next_step="restore it, or start a new run with --run NAME",
-        )
-
-
-def _claim(
-    run: RunFolder,
-    config: Config,
-    hashes: Mapping[str, Any],
-    plan: Plan | None,
-    compute: Compute,
-    because: str,
-) -> None:
-    """Write configuration and manifest, unless a fold that stays was trained with those there."""
-    if run.manifest.exists() and run.claimed_folds():
-        return
-    asked = f"# planned for {plan.asked} a fold: see manifest.json\n" if plan else ""
-    write_text(run.config, asked + dump_config(config))
-    manifest = {
-        "run": run.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **({"chosen_because": because} if because else {}),
-        "seed": config.training.seed,
-        **hashes,
-        **({PLAN: plan.to_manifest()} if plan else {}),
-        "compute": str(compute),
-        "versions": package_versions(),
-        "config": read_part(config),
-    }
-    write_json(run.manifest, manifest)
-
-
-def _refuse_other_data(run: RunFolder, hashes: Mapping[str, str]) -> None:
-    manifest = read_json(run.manifest)
-    names = {"train_hash": "tiles", "folds_hash": "folds", "pseudo_hash": "pseudo-labels"}
-    changed = [name for key, name in names.items() if manifest.get(key) != hashes.get(key)]
-    if changed:
-        raise DataError(
-            f"run {run.name} was trained on other {' and '.join(changed)}",
-            expected="the data, folds and labels whose hashes stand in its manifest.json",
-            next_step="restore them, or start a new run with --run NAME",
         )

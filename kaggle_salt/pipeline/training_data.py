@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import shortlist
@@ -21,6 +22,7 @@ from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.claims import refuse_pretext
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import PseudoLabels, label_anew, read_pseudo_labels
 
@@ -55,16 +57,19 @@ class TrainingData:
             listener: Told of labels that make the out-of-fold score too high.
 
         Raises:
-            ConfigError: There is no such fold, or a stage lacks its pseudo-labels.
+            ConfigError: There is no such fold, a stage lacks its pseudo-labels, or the stages
+                learn from no mask.
             DataError: Something is missing, damaged, or does not belong together.
         """
+        refuse_pretext(config)
         competition = workspace.open(listener)
         table = read_folds(workspace.folds, competition.ids, competition.masks)
         numbers = parse_folds(folds, sorted(set(table["fold"].tolist())))
         hashes = {"train_hash": competition.train_hash, "folds_hash": file_hash(workspace.folds)}
+        _refuse_no_test_tiles(config, competition)
         labels = _read_labels(config, numbers, competition, hashes["folds_hash"])
         for one in labels.values():  # all from one file
-            hashes |= {"pseudo_hash": one.csv_hash, "pseudo_teachers": one.teachers}
+            hashes |= {"pseudo_hash": one.content_hash, "pseudo_teachers": one.teachers}
         if hashes.get("pseudo_teachers") == "all":
             listener.warn(
                 "the pseudo-labels come from networks of all folds, which have seen the tiles to "
@@ -81,17 +86,25 @@ class TrainingData:
         own = self.competition
         rows = fold_rows(self.table, own.ids, fold)
         if fold not in self.labels:
-            return TrainingTiles(own.images, own.masks, *rows)
+            return TrainingTiles(own.images, own.masks, *rows, unlabelled=own.test_images)
         labels = self.labels[fold]
         test_row = {tile: row for row, tile in enumerate(own.test_ids)}
         images = own.test_images[[test_row[tile] for tile in labels.ids]]
-        masks = [rle.decode(text, own.tile_shape)[None] for text in labels.rle_masks]
         return TrainingTiles(
             np.concatenate([own.images, images]),
-            np.concatenate([own.masks, *masks]),
+            own.masks,
             *rows,
             pseudo_rows=np.arange(len(own.ids), len(own.ids) + len(images)),
+            labels=_levels(labels, own.tile_shape),
+            unlabelled=own.test_images,
         )
+
+
+def _levels(labels: PseudoLabels, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Probability times 255, uint8 ``[N, H, W]``: 0 and 255 where the labels are masks."""
+    if labels.soft is not None:
+        return labels.soft
+    return np.stack([rle.decode(text, shape) for text in labels.rle_masks]).view(np.uint8) * 255
 
 
 def settle_for(competition: Competition, config: Config, listener: Listener) -> Config:
@@ -113,6 +126,30 @@ def settle_for(competition: Competition, config: Config, listener: Listener) -> 
             "to see the colours: --set input.channels=rgb"
         )
     return settled
+
+
+def _refuse_no_test_tiles(config: Config, competition: Competition) -> None:
+    learners = [stage.name for stage in config.stage if stage.consistency.weight]
+    if learners:
+        refuse_no_test_tiles(competition, f"for stage '{learners[0]}' to learn from")
+
+
+def refuse_no_test_tiles(competition: Competition, purpose: str) -> None:
+    """Refuse a competition without test tiles where some are needed.
+
+    Args:
+        competition: The tiles.
+        purpose: What for, as in ``to label``.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not competition.test_ids:
+        raise DataError(
+            f"{competition.path} has no test tiles {purpose}",
+            expected="test.zip (or test/) and sample_submission.csv",
+            next_step="put them beside the training tiles: salt download",
+        )
 
 
 def _read_labels(

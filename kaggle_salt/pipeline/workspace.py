@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.runs import FoldFolder
 
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
@@ -82,6 +83,9 @@ class Listener:
     def progress(self, title: str) -> Progress:
         """Give the callback of one piece of work."""
         return lambda done, total: None
+
+    def fold_starts(self, folder: FoldFolder) -> None:
+        """A fold is taken up, or was finished before."""
 
     def epoch_starts(self, title: str, steps: int) -> None:
         """An epoch of so many optimiser steps begins."""

@@ -13,6 +13,9 @@ from kaggle_salt.errors import ConfigError, nearest
 PRESETS = Path(__file__).parent
 MEASURED = PRESETS / "measured.csv"
 
+#: The ways to pretrain: what takes the place of a preset's stages, ``pretraining/NAME.toml``.
+METHODS = ("masked", "vicreg")
+
 #: Which preset is taken where none is named: with a CUDA GPU, and without.
 GPU_PRESET, CPU_PRESET = "resnet34", "quick"
 
@@ -89,6 +92,21 @@ def preset_path(name: str) -> Path:
             next_step="--preset NAME, or --config FILE.toml for one of your own",
         )
     return PRESETS / f"{name}.toml"
+
+
+def recipe_path(method: str) -> Path:
+    """File with the stages of a way to pretrain.
+
+    Raises:
+        ConfigError: There is no such method.
+    """
+    if method not in METHODS:
+        raise ConfigError(
+            f"unknown method '{method}'",
+            expected=nearest(method, METHODS),
+            next_step="--method NAME",
+        )
+    return PRESETS / "pretraining" / f"{method}.toml"
 
 
 def list_presets() -> list[Preset]:

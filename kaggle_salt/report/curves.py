@@ -31,8 +31,16 @@ from kaggle_salt.report.drawing import (
 
 ZOOM = 0.2  # half-width of the close-up around the chosen threshold
 
+#: What a history must say of every epoch to be drawn.
+HISTORY_COLUMNS = ("stage", "epoch", "lr", "train_loss", "val_loss", "score")
+
 
 def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
+    """Write the picture of :func:`learning_figure`."""
+    save_figure(learning_figure(history, title=title), path)
+
+
+def learning_figure(history: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw score, accuracy, IoU, losses and learning rate of one fold, epoch by epoch.
 
     Losses are not joined across stages, for each stage may have a loss of its own. Rows with a
@@ -42,13 +50,12 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
         history: One row per epoch with the columns ``stage`` (name), ``epoch`` (1-based),
             ``lr``, ``train_loss``, ``val_loss`` and ``score`` (0 to 1); ``accuracy`` and ``iou``
             (0 to 1) are drawn if they are there, others are ignored.
-        path: PNG to write.
         title: Heading of the picture.
 
     Raises:
         DataError: A column is missing or there is no epoch.
     """
-    _require(history, ("stage", "epoch", "lr", "train_loss", "val_loss", "score"))
+    _require(history, HISTORY_COLUMNS)
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     score_axes, loss_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
@@ -63,7 +70,7 @@ def learning_curve(history: pd.DataFrame, path: Path, *, title: str) -> None:
     loss_axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
     loss_axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     loss_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    save_figure(figure, path)
+    return figure
 
 
 def threshold_curve(
@@ -75,11 +82,26 @@ def threshold_curve(
     interval: tuple[float, float],
     title: str,
 ) -> None:
+    """Write the picture of :func:`threshold_figure`."""
+    figure = threshold_figure(
+        curve, chosen_threshold=chosen_threshold, chosen_score=chosen_score, interval=interval,
+        title=title,
+    )  # fmt: skip
+    save_figure(figure, path)
+
+
+def threshold_figure(
+    curve: pd.DataFrame,
+    *,
+    chosen_threshold: float,
+    chosen_score: float,
+    interval: tuple[float, float],
+    title: str = "",
+) -> Figure:
     """Draw the score at every threshold: the whole range, and a close-up of the optimum.
 
     Args:
         curve: Columns ``threshold`` (0 to 1, ascending) and ``score`` (0 to 1).
-        path: PNG to write.
         chosen_threshold: Probability above which a pixel is salt, 0 to 1.
         chosen_score: Score there, 0 to 1.
         interval: Lower and upper end of the confidence interval of ``chosen_score``.
@@ -107,7 +129,7 @@ def threshold_curve(
     draw_legend(figure, whole.get_legend_handles_labels()[0])
     closeup.set_title("close-up", fontsize=LABEL_SIZE, color=INK)
     _zoom(closeup, curve, chosen_threshold, (*interval, chosen_score))
-    save_figure(figure, path)
+    return figure
 
 
 def rate_curve(

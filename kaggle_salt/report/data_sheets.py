@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import DataError
 from kaggle_salt.report.drawing import (
     BLUE,
     GREY,
@@ -39,29 +38,6 @@ SHOWN = 8
 SALT = "#F0E442"  # Okabe and Ito's yellow: it stands out from grey, dark or light
 BINS = 20  # of the histogram, beside the bar of the empty masks
 DEPTH_GROUPS = 10  # of equal numbers of tiles
-
-
-def draw_sheets(competition: Competition, folder: Path) -> list[Path]:
-    """Write three pictures of the training tiles.
-
-    Args:
-        competition: The tiles.
-        folder: Where to write; pictures of the same names are replaced.
-
-    Returns:
-        The files: ``tiles.png``, ``coverage.png``, ``depth.png``.
-
-    Raises:
-        DataError: There is no training tile.
-    """
-    if not competition.ids:
-        raise DataError("there is no training tile to draw", expected="one at least")
-    coverage = competition.masks.mean(axis=(1, 2), dtype=np.float64)
-    paths = [folder / f"{name}.png" for name in ("tiles", "coverage", "depth")]
-    draw_tiles(competition, coverage, paths[0])
-    draw_coverage(coverage, paths[1])
-    draw_depth(np.asarray(competition.depths), coverage, paths[2])
-    return paths
 
 
 def classes_of(coverage: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -108,7 +84,7 @@ def draw_tiles(competition: Competition, coverage: NDArray[np.float64], path: Pa
         for column, row in enumerate(_evenly(rows, coverage)):
             left = names + column * (side + gap)
             inches = (left / page[0], bottom / page[1], side / page[0], tall / page[1])
-            _draw_tile(figure.add_axes(inches), competition.images[row], competition.masks[row])
+            draw_tile(figure.add_axes(inches), competition.images[row], competition.masks[row])
     figure.text(
         0.012, 1 - 0.17 / page[1], f"{len(coverage):,} training tiles by the salt in them",
         fontsize=TITLE_SIZE, fontweight="bold", color=INK, va="top",
@@ -123,7 +99,14 @@ def _evenly(rows: NDArray[np.int64], coverage: NDArray[np.float64]) -> list[int]
     return chosen
 
 
-def _draw_tile(axes: Axes, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+def draw_tile(axes: Axes, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+    """Draw a tile with its mask laid over it, and nothing around it.
+
+    Args:
+        axes: Where.
+        image: uint8 ``[H, W]`` or ``[H, W, 3]``.
+        mask: bool ``[H, W]``.
+    """
     axes.set_axis_off()
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
     tint = np.zeros((*mask.shape, 4))
@@ -173,7 +156,7 @@ def draw_coverage(coverage: NDArray[np.float64], path: Path) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("salt coverage, % of a tile's pixels", fontsize=LABEL_SIZE)
     axes.set_ylabel("tiles", fontsize=LABEL_SIZE)
-    _head(figure, f"Salt coverage of {len(coverage):,} training tiles")
+    head(figure, f"Salt coverage of {len(coverage):,} training tiles")
     save_figure(figure, path)
 
 
@@ -221,7 +204,7 @@ def draw_depth(depths: NDArray[np.float64], coverage: NDArray[np.float64], path:
     draw_legend(figure, above.get_legend_handles_labels()[0])
     unknown = int((~known).sum())
     rest = f"; {unknown:,} without a depth left out" if unknown else ""
-    _head(figure, f"Depth and salt of {len(depths):,} training tiles{rest}")
+    head(figure, f"Depth and salt of {len(depths):,} training tiles{rest}")
     save_figure(figure, path)
 
 
@@ -232,8 +215,9 @@ def _say_no_depths(figure: Figure) -> None:
         0.5, 0.5, "No training tile has a depth:\nthere is no depths.csv, or it names none.",
         transform=axes.transAxes, ha="center", va="center", fontsize=LABEL_SIZE, color=INK,
     )  # fmt: skip
-    _head(figure, "Depth and salt")
+    head(figure, "Depth and salt")
 
 
-def _head(figure: Figure, title: str) -> None:
+def head(figure: Figure, title: str) -> None:
+    """Write what a sheet shows above it."""
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)

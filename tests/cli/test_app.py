@@ -16,7 +16,8 @@ from tests.tiny import Salt, refused, salt
 
 COMMANDS = [
     "make-folds", "check", "download", "demo", "train", "ensemble", "submit", "blend-csv",
-    "import-predictions", "doctor", "mosaic", "pseudo-label", "lr-find",
+    "import-predictions", "compare", "runs", "sweep", "doctor", "export", "mosaic", "predict",
+    "ship", "pretrain", "pseudo-label", "report", "look", "lr-find",
 ]  # fmt: skip
 
 
@@ -207,7 +208,9 @@ def test_the_shell_completes_presets_runs_and_ensembles(tmp_path: Path) -> None:
     assert complete_in_bash("salt train --run b", tmp_path) == ["b1", "b2"]
     assert complete_in_bash("salt ensemble b1 ", tmp_path) == ["b2"]
     assert complete_in_bash("salt submit --ensemble b", tmp_path) == ["b1"]
-    assert complete_in_bash("salt pre", tmp_path) == ["presets"]
+    assert complete_in_bash("salt predict a.png --run b", tmp_path) == ["b1", "b2"]
+    assert complete_in_bash("salt report b", tmp_path) == ["b1", "b2"]
+    assert complete_in_bash("salt prese", tmp_path) == ["presets"]
 
 
 def test_completion_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,12 @@ def test_labels_as_one_json_document(trained: Path) -> None:
     }  # fmt: skip
 
 
+def test_soft_labels_lie_beside_the_masks(trained: Path) -> None:
+    salt(*LABEL, "--soft", "--out", "soft.csv")
+    assert read_json(Path("soft.json"))["made_of"]["settings"]["soft"] is True
+    assert Path("soft.npy").exists()
+
+
 def test_labels_by_the_splits_of_the_first_place(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.mask_types import TYPES, mask_types
+from kaggle_salt.competition.mask_types import TYPES, edges_cut, mask_types
 from kaggle_salt.errors import DataError
 
 SIDE = 20  # so 2 pixels are border, and one is .25 %
@@ -80,3 +80,13 @@ def test_a_mirrored_mask_has_the_same_type(areas: list[int]) -> None:
 def test_what_is_no_mask_is_refused() -> None:
     with pytest.raises(DataError, match=r"masks are float64 \[1, 4, 4\]\nexpected: bool"):
         mask_types(np.zeros((1, 4, 4)))  # type: ignore[arg-type]
+
+
+def test_edges_that_cut_the_salt_are_counted() -> None:
+    masks = np.zeros((5, 4, 6), dtype=bool)
+    masks[1, 1:3, 1:5] = True  # whole in the tile
+    masks[2, 0, 2] = True
+    masks[3, :, 0] = True  # left, and its ends at the top and at the bottom
+    masks[4] = True
+    assert edges_cut(masks).tolist() == [0, 0, 1, 3, 4]
+    assert edges_cut(masks.astype(np.uint8)).tolist() == [0, 0, 1, 3, 4]

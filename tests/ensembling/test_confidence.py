@@ -13,7 +13,7 @@ from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.ensembling import confidence
 from kaggle_salt.ensembling.confidence import Selection, select_tiles
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.pseudo_labels import Confidence
+from kaggle_salt.pseudo_origin import Confidence
 
 PIXELS = 10  # of a tile of 2x5
 

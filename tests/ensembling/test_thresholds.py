@@ -11,11 +11,11 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores, score
 from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.postprocess import STEPS, Postprocessing, Step, TileContext
-from kaggle_salt.ensembling import histograms, thresholds
+from kaggle_salt.ensembling import bootstrap, histograms
+from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import (
     best_decision,
-    bootstrap_interval,
     cross_fitted_score,
     curve,
     score_at,
@@ -263,7 +263,7 @@ def test_bootstrap_repeats_itself_and_obeys_its_seed() -> None:
 def test_bootstrap_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.random.default_rng(0).random(50)
     whole = bootstrap_interval(scores)
-    monkeypatch.setattr(thresholds, "_CHUNK_DRAWS", 50 * 300)
+    monkeypatch.setattr(bootstrap, "_CHUNK_DRAWS", 50 * 300)
     assert bootstrap_interval(scores) == pytest.approx(whole, abs=1e-12)
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.competition.metric import Agreement
-from kaggle_salt.config import Config
+from kaggle_salt.config import Config, ModelConfig
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
 from kaggle_salt.learning.validation import Validation
@@ -154,3 +155,34 @@ def random_masks(rng: np.random.Generator, n: int, side: int) -> NDArray[np.bool
     masks = rng.random((n, side, side)) < 0.3
     masks[0], masks[1] = False, True
     return masks
+
+
+def thin(network: nn.Module) -> nn.Module:
+    """Take out blocks of an encoder that are like the one before; they cost seconds each."""
+    encoder = getattr(network, "encoder", nn.Module())
+    for name, part in list(encoder.named_children()):
+        if name.startswith("layer"):
+            setattr(encoder, name, part[:1])  # type: ignore[index]
+        if name in [f"block{number}" for number in range(5, 12)]:
+            setattr(encoder, name, nn.Identity())
+    return network
+
+
+def lively(config: ModelConfig, framing: Framing, tiles: NDArray[np.uint8], seed: int) -> nn.Module:
+    """A network whose batch norms know these tiles: at its start it would hardly look at them.
+
+    Args:
+        config: Which network; blocks that are like the one before are taken out.
+        framing: How the tiles fit it.
+        tiles: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``.
+        seed: Of its weights.
+    """
+    torch.manual_seed(seed)
+    network = thin(build(config, framing.config.channel_count, pretrained=False))
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    with torch.no_grad():
+        network.train()(framing.prepare(torch.from_numpy(tiles)))
+    return network.eval()

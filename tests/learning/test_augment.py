@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning import augment
-from kaggle_salt.learning.augment import PIPELINES, Augmenter
+from kaggle_salt.learning.augment import ADDITIONS, PIPELINES, Augmenter
 
 RANDOM = [name for name in PIPELINES if name != "none"]
 
@@ -145,6 +145,70 @@ def test_tiles_may_be_mapped_from_a_file_that_cannot_be_written(
 def test_an_unknown_pipeline_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"unknown augmentation 'ligth'\n.*'light'"):
         Augmenter("ligth")
+
+
+def test_an_unknown_addition_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'elastc'\n.*'elastic'\?\n.*\.add=\['NAME'\]"):
+        Augmenter("light", ("dropout", "elastc"))
+
+
+# --- what is added to a pipeline
+
+
+def added(name: str) -> Augmenter:
+    return Augmenter("none", (name,))
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_an_addition_changes_half_of_the_tiles_by_their_seeds(name: str) -> None:
+    tile, mask = noise(), disc(32)
+    one, other = added(name), added(name)
+    forwards = {seed: one(tile, mask, seed) for seed in range(200)}
+    for seed in reversed(range(200)):
+        for array, again in zip(forwards[seed], other(tile, mask, seed), strict=True):
+            assert np.array_equal(array, again)
+            assert (array.dtype, array.shape) == (np.uint8, (32, 32))
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+    changed = [image.tobytes() for image, _ in forwards.values() if not np.array_equal(image, tile)]
+    assert 75 <= len(changed) <= 125
+    assert len(set(changed)) > 0.8 * len(changed)
+
+
+@pytest.mark.parametrize("name", sorted(ADDITIONS.keys() - {"elastic"}))
+def test_only_an_elastic_warp_moves_anything(name: str) -> None:
+    mask = disc()
+    for seed in range(20):
+        assert np.array_equal(added(name)(noise(48), mask, seed)[1], mask)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_an_elastic_warp_is_smooth_and_takes_the_mask_along(colour: bool) -> None:
+    mask = disc()[:, :40]
+    tile = np.where(mask, 220, 30).astype(np.uint8)
+    if colour:
+        tile = np.stack([tile] * 3, axis=-1)
+    moved = []
+    for seed in range(40):
+        image, target = added("elastic")(tile, mask, seed)
+        assert image.shape == tile.shape
+        assert set(np.unique(target)) == {0, 1}
+        seen = (image if image.ndim == 2 else image[..., 1]) > 125
+        assert np.mean(seen == target) > 0.98, "but for a rim of half a pixel"
+        assert 0.6 < target.sum() / mask.sum() < 1.6
+        moved.append(np.mean(target != mask))
+    assert 0.02 < np.mean([share for share in moved if share]) < 0.2
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_what_is_added_leaves_the_pipeline_as_it_was(name: str) -> None:
+    tile, mask = noise(), disc(32)
+    same = 0
+    for seed in range(40):
+        plain = Augmenter("light")(tile, mask, seed)
+        assert all(map(np.array_equal, Augmenter("light", ())(tile, mask, seed), plain))
+        same += all(map(np.array_equal, Augmenter("light", (name,))(tile, mask, seed), plain))
+    assert 10 <= same <= 30
 
 
 def test_transforms_draw_independently() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_salt.learning.augment import Augmenter
-from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
+from kaggle_salt.config import AugmentConfig
+from kaggle_salt.learning.batches import EpochSampler, TileDataset, targets_of, train_loader
 from tests.learning.makers import tiny_tiles
 
 #: torch advises against more workers than cores; here they are to be there, not to be fast.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
+LIGHT = AugmentConfig()
 CPU = torch.device("cpu")
 
 
@@ -22,7 +24,7 @@ def batches(epochs: list[int], *, workers: int = 0, seed: int = 0) -> list[tuple
     """All batches of some epochs, one after the other, from one loader."""
     tiles = tiny_tiles()
     sampler = EpochSampler(tiles.train_rows, 3, seed)
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("light"), seed)
+    dataset = TileDataset(tiles, LIGHT, seed)
     loader = train_loader(dataset, sampler, CPU, workers)
     result = []
     for epoch in epochs:
@@ -51,16 +53,36 @@ def test_epochs_and_seeds_differ() -> None:
     assert not equal(batches([0]), batches([0], seed=1))
 
 
-def test_a_batch_is_uint8_tiles_and_masks() -> None:
-    images, masks = batches([0])[0]
-    assert images.shape == masks.shape == (3, 24, 24)
-    assert images.dtype == masks.dtype == torch.uint8
-    assert int(masks.max()) == 1
+def test_a_batch_is_uint8_tiles_and_labels() -> None:
+    images, labels = batches([0])[0]
+    assert images.shape == labels.shape == (3, 24, 24)
+    assert images.dtype == labels.dtype == torch.uint8
+    assert labels.unique().tolist() == [0, 255]
+    targets = targets_of(labels)
+    assert (targets.shape, targets.dtype) == ((3, 1, 24, 24), torch.float32)
+    assert targets.unique().tolist() == [0, 1]
+
+
+def test_soft_labels_are_those_of_the_rows_behind_the_masks() -> None:
+    given = tiny_tiles()
+    soft = np.random.default_rng(0).integers(0, 256, (2, 24, 24), dtype=np.uint8)
+    images = np.concatenate([given.images, 255 - given.images[:2]])
+    tiles = replace(given, images=images, pseudo_rows=np.array([12, 13]), labels=soft)
+    dataset = TileDataset(tiles, AugmentConfig(pipeline="none"), 0)
+    for row in range(14):
+        tile, label = dataset[0, row]
+        assert np.array_equal(tile, images[row])
+        assert np.array_equal(label, given.masks[row] * 255 if row < 12 else soft[row - 12])
+    flipping = TileDataset(tiles, AugmentConfig(pipeline="flip"), 0)
+    for epoch in range(8):
+        tile, label = flipping[epoch, 13]
+        mirrored = not np.array_equal(tile, images[13])
+        assert np.array_equal(label, soft[1][:, ::-1] if mirrored else soft[1])
 
 
 def test_a_sample_is_augmented_anew_in_each_epoch_and_differently_from_its_neighbour() -> None:
     images = np.repeat(tiny_tiles().images[:1], 2, axis=0)
-    dataset = TileDataset(images, np.zeros_like(images, dtype=np.bool_), Augmenter("light"), 0)
+    dataset = TileDataset(replace(tiny_tiles(), images=images), LIGHT, 0)
     draws = {dataset[epoch, row][0].numpy().tobytes() for epoch in range(4) for row in range(2)}
     assert len(draws) == 8
     assert len(dataset) == 2
@@ -154,7 +176,7 @@ def test_the_loader_leaves_torchs_generator_alone(workers: int) -> None:
 
 def test_the_cpu_takes_no_workers_unless_told() -> None:
     tiles = tiny_tiles()
-    dataset = TileDataset(tiles.images, tiles.masks, Augmenter("none"), 0)
+    dataset = TileDataset(tiles, AugmentConfig(pipeline="none"), 0)
     sampler = EpochSampler(tiles.train_rows, 4, 0)
     assert train_loader(dataset, sampler, CPU, -1).num_workers == 0
     assert train_loader(dataset, sampler, CPU, 2).num_workers == 2

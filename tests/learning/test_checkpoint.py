@@ -8,6 +8,7 @@ from torch import nn
 
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
+from kaggle_salt.runs import FoldFolder
 
 CPU = torch.device("cpu")
 
@@ -50,10 +51,10 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     network(torch.ones(2, 3)).sum().backward()
     optimizer.step()
     torch.manual_seed(5)
-    save_checkpoint(tmp_path / "c.pt", progress(), network, optimizer)
+    save_checkpoint(tmp_path / "checkpoint.pt", progress(), network, optimizer)
     drawn = torch.rand(3)
 
-    checkpoint = load_checkpoint(tmp_path / "c.pt", CPU)
+    checkpoint = load_checkpoint(FoldFolder(tmp_path, 0), CPU)
     other = nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1))
     assert checkpoint.restore(other) == progress()
     assert torch.equal(torch.rand(3), drawn)
@@ -65,46 +66,48 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_between_stages_there_is_no_optimiser(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c.pt", Progress(), nn.Linear(1, 1), None)
-    assert load_checkpoint(tmp_path / "c.pt", CPU).optimizer == {}
-    assert load_checkpoint(tmp_path / "c.pt", CPU).progress == Progress()
+    save_checkpoint(tmp_path / "checkpoint.pt", Progress(), nn.Linear(1, 1), None)
+    assert load_checkpoint(FoldFolder(tmp_path, 0), CPU).optimizer == {}
+    assert load_checkpoint(FoldFolder(tmp_path, 0), CPU).progress == Progress()
 
 
 def test_nothing_else_is_left_beside_it(tmp_path: Path) -> None:
     for _ in range(2):
-        save_checkpoint(tmp_path / "c.pt", Progress(), nn.Linear(1, 1), None)
-    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+        save_checkpoint(tmp_path / "checkpoint.pt", Progress(), nn.Linear(1, 1), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c.pt"
+    path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, progress(), nn.Linear(100, 100), None)
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:length])
-        with pytest.raises(TrainingError, match=r"c\.pt cannot be read: \w+(.|\n)*--overwrite"):
-            load_checkpoint(path, CPU)
+        with pytest.raises(
+            TrainingError, match=r"checkpoint\.pt cannot be read: \w+(.|\n)*--overwrite"
+        ):
+            load_checkpoint(FoldFolder(tmp_path, 0), CPU)
 
 
 @pytest.mark.parametrize(
     "state", [[1, 2], {"progress": 1}, {"progress": {"epoch": 1}}, torch.zeros(2)], ids=str
 )
 def test_another_file_of_torch_is_refused(state: object, tmp_path: Path) -> None:
-    torch.save(state, tmp_path / "c.pt")
-    with pytest.raises(TrainingError, match=r"c\.pt cannot be read: \w+Error"):
-        load_checkpoint(tmp_path / "c.pt", CPU)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt cannot be read: \w+Error"):
+        load_checkpoint(FoldFolder(tmp_path, 0), CPU)
 
 
 def test_a_progress_of_another_version_is_refused(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c.pt", Progress(), nn.Linear(1, 1), None)
-    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    save_checkpoint(tmp_path / "checkpoint.pt", Progress(), nn.Linear(1, 1), None)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     state["progress"]["patience"] = 3
-    torch.save(state, tmp_path / "c.pt")
+    torch.save(state, tmp_path / "checkpoint.pt")
     with pytest.raises(TrainingError, match=r"cannot be read: TypeError: .*patience"):
-        load_checkpoint(tmp_path / "c.pt", CPU)
+        load_checkpoint(FoldFolder(tmp_path, 0), CPU)
 
 
 def test_no_pickle_is_run(tmp_path: Path) -> None:
-    torch.save({"progress": Path("x")}, tmp_path / "c.pt")
+    torch.save({"progress": Path("x")}, tmp_path / "checkpoint.pt")
     with pytest.raises(TrainingError, match="cannot be read: UnpicklingError"):
-        load_checkpoint(tmp_path / "c.pt", CPU)
+        load_checkpoint(FoldFolder(tmp_path, 0), CPU)

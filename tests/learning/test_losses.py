@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kaggle_salt.config import LossConfig
+from kaggle_salt.config_stage import LossConfig
 from kaggle_salt.learning.losses import (
     binary_cross_entropy,
     dice_loss,
@@ -336,6 +336,25 @@ def test_every_loss_falls_as_the_logits_get_right(config: LossConfig) -> None:
     values = [float(loss(Outputs(size * sign), target)) for size in (-4.0, -1.0, 0.0, 1.0)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 4
+
+
+def test_soft_labels_by_hand() -> None:
+    """Logits 0 and 1 for labels .25 and .75: BCE is log(1 + exp(f)) - y f."""
+    logits, soft = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[0.25, 0.75]]]])
+    bce = (math.log(2) + math.log(1 + math.e) - 0.75) / 2
+    assert make_loss(LossConfig(name="bce"))(Outputs(logits), soft).item() == pytest.approx(bce)
+    sure = 1 / (1 + math.exp(-1))
+    dice = 1 - (2 * (0.5 * 0.25 + sure * 0.75) + 1) / (0.5 + sure + 1 + 1)
+    assert make_loss(LossConfig(name="dice"))(Outputs(logits), soft).item() == pytest.approx(dice)
+
+
+@pytest.mark.parametrize("name", ["lovasz", "focal"])
+def test_where_labels_cannot_be_soft_a_pixel_above_a_half_is_salt(name: Any) -> None:
+    logits, target = example()
+    soft = torch.where(target, 0.502, 0.498)  # levels 128 and 127
+    loss = make_loss(LossConfig(name=name, ignore_empty=True))
+    assert loss(Outputs(logits), soft) == loss(Outputs(logits), target)
+    assert torch.equal(loss.of_tiles(logits, soft), loss.of_tiles(logits, target))
 
 
 def test_names_joined_by_plus_are_the_mean_of_both() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import OptimizerConfig
+from kaggle_salt.config_stage import OptimizerConfig
 from kaggle_salt.errors import TrainingError
+from kaggle_salt.learning.batches import targets_of
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import binary_cross_entropy
 from kaggle_salt.learning.rate_sweep import suggest, sweep_rates, sweep_stage
@@ -184,10 +185,10 @@ def test_a_sweep_begins_as_the_training_does(tmp_path: Path) -> None:
     config = tiny_config({"name": "one", "epochs": 1}, model=CLASSIC)  # with dropout
     training = start(config, tmp_path)
     framing = Framing(training.tiles.tile_shape, config.input)
-    tiles, masks = next(iter(training.loader))
+    tiles, labels = next(iter(training.loader))
     outputs = COMPUTE.outputs(training.network.train(), framing.prepare(tiles))
     logits = framing.unframe(outputs.logits).detach()
-    first = float(binary_cross_entropy(logits, masks[:, None]))
+    first = float(binary_cross_entropy(logits, targets_of(labels)))
     assert stage_sweep({}, n=1, model=CLASSIC)["loss"][0] == first
 
 

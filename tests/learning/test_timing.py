@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from kaggle_salt.learning.consistency import MeanTeacher
 from kaggle_salt.learning.timing import (
     STEPS,
     TIMED,
@@ -65,6 +67,20 @@ def test_timing_leaves_the_tiles_as_they_are_and_needs_few() -> None:
 def test_a_rate_at_which_the_training_would_diverge_is_timed_as_any() -> None:
     wild = {**BCE, "optimizer": {"lr": 1e30}}
     assert len(time_stages(tiny_config(wild), tiny_tiles(24), COMPUTE, clock=Ticks())) == 1
+
+
+def test_tiles_without_masks_are_timed_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    usual = MeanTeacher.next_tiles
+
+    def next_tiles(self: MeanTeacher) -> Tensor:
+        asked.append(1)
+        return usual(self)
+
+    monkeypatch.setattr(MeanTeacher, "next_tiles", next_tiles)
+    tiles = replace(tiny_tiles(24), unlabelled=tiny_tiles(5).images)
+    time_stages(tiny_config({**BCE, "consistency": {"weight": 1.0}}), tiles, COMPUTE, clock=Ticks())
+    assert len(asked) == STEPS * (WARM_UP + TIMED)
 
 
 TIME = StageTime(step=2, validation=0.5, checkpoint=1, warm_up=7)

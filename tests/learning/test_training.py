@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.competition.metric import score as metric_score
-from kaggle_salt.config import Config, InferenceConfig, LossConfig, StageConfig
+from kaggle_salt.config import Config, InferenceConfig
+from kaggle_salt.config_stage import LossConfig, StageConfig
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.learning import training
+from kaggle_salt.learning import steps, training
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import TileDataset, TrainingTiles
 from kaggle_salt.learning.framing import Framing
@@ -259,7 +260,7 @@ def run_scripted(
 ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
     """Train with validation figures (loss, score) from a list: final state, state by epoch."""
     scripted, seen = script_validation(figures)
-    monkeypatch.setattr(training, "validate", scripted)
+    monkeypatch.setattr(steps, "validate", scripted)
     return train(config, folder), seen
 
 
@@ -299,7 +300,7 @@ def test_average_is_the_mean_of_the_epochs_with_batch_norm_to_match(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted, seen = script_validation([(0.1, 0.1)] * 3)
-    monkeypatch.setattr(training, "validate", scripted)
+    monkeypatch.setattr(steps, "validate", scripted)
     config = tiny_config(stage(epochs=3, keep="average", optimizer={"lr": 0.01}), batch_size=3)
     job = start(config, tmp_path)
     job.run()
@@ -403,7 +404,7 @@ def test_an_early_stop_waits_for_the_end_of_a_cycle_and_its_snapshot(
     figures = [(0, 0.5)] * 9
     if cut:
         scripted, _ = script_validation(figures)
-        monkeypatch.setattr(training, "validate", scripted)
+        monkeypatch.setattr(steps, "validate", scripted)
         with pytest.raises(KeyboardInterrupt, match="epoch starts"):
             train(config, tmp_path, PowerCut("epoch starts", cut))
     final, seen = run_scripted(config, tmp_path, monkeypatch, figures)
@@ -636,7 +637,7 @@ def test_a_resume_of_a_scripted_plateau_and_best_keeps_both(
     for epoch in (3, 5, 6):  # before, between and after the plateaus
         folder = tmp_path / f"cut{epoch}"
         scripted, _ = script_validation(figures)
-        monkeypatch.setattr(training, "validate", scripted)
+        monkeypatch.setattr(steps, "validate", scripted)
         with pytest.raises(KeyboardInterrupt, match="epoch starts"):
             train(config, folder, PowerCut("epoch starts", epoch))
         assert same_bits(whole, train(config, folder))

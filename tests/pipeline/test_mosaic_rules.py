@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from kaggle_salt import api, predictions
+import kaggle_salt
+from kaggle_salt import predictions
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores
@@ -102,7 +103,7 @@ STEPS = ("wall-up", "wall-down", "under-salt-empty")
 
 
 def test_the_gain_is_that_of_the_masks_as_they_will_be() -> None:
-    report = api.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
+    report = kaggle_salt.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
     rule = report.decision.rule
     assert rule.steps == STEPS
     competition = WORKSPACE.open(Listener())
@@ -139,10 +140,10 @@ def test_the_gain_is_that_of_the_masks_as_they_will_be() -> None:
 
 
 def test_only_what_the_training_tiles_bear_out_is_taken_unasked() -> None:
-    report = api.ensemble("data", "blind", mosaic="mosaics.csv", verbose=False)
+    report = kaggle_salt.ensemble("data", "blind", mosaic="mosaics.csv", verbose=False)
     assert report.decision.rule.steps == ("under-salt-empty",)
     assert [row.step for row in report.mosaic] == ["under-salt-empty", "together"]
-    assert api.ensemble("data", "blind", verbose=False).mosaic == ()
+    assert kaggle_salt.ensemble("data", "blind", verbose=False).mosaic == ()
 
 
 def test_a_step_that_loses_is_told_of() -> None:
@@ -177,7 +178,7 @@ def test_a_table_that_changed_after_the_ensemble_is_refused() -> None:
 
 def test_neighbours_in_other_folds_count_as_those_of_a_test_tile_do() -> None:
     """Whatever the folds are, a training tile is told by all others."""
-    first = api.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
+    first = kaggle_salt.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
     make_fold_table(WORKSPACE, n_folds=2, seed=3, overwrite=True)
-    again = api.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
+    again = kaggle_salt.ensemble("data", "blind", post=STEPS, mosaic="mosaics.csv", verbose=False)
     assert again.mosaic == first.mosaic

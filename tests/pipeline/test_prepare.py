@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.pipeline.prepare import check_data, make_fold_table
+from kaggle_salt.pipeline.prepare import check_data, look, make_fold_table
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from tests.makers import put, write_competition, write_table
 
@@ -125,9 +125,9 @@ def test_pictures_are_drawn_on_request(workspace: Workspace, tmp_path: Path) -> 
     listener = Notes()
     folder = tmp_path / "pictures"
     report = check_data(workspace, pictures=folder, listener=listener)
-    names = ["tiles.png", "coverage.png", "depth.png"]
+    names = ["tiles.png", "coverage.png", "depth.png", "copies.png"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
-    assert listener.notes[-3:] == [f"{folder / name}: written" for name in names]
+    assert listener.notes[-4:] == [f"{folder / name}: written" for name in names]
     assert not report.faults
 
 
@@ -138,4 +138,28 @@ def test_pictures_show_what_can_be_read_of_faulty_data(
         table.write("nowhere,\n")
     report = check_data(workspace, pictures=tmp_path / "pictures")
     assert report.faults
-    assert len(list((tmp_path / "pictures").iterdir())) == 3
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+
+
+def test_a_look_draws_the_folds_too_where_there_is_a_table(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Path, pd.DataFrame | None]] = []
+
+    def draw(_: object, folder: Path, table: pd.DataFrame | None) -> list[Path]:
+        drawn.append((folder, table))
+        return [folder / "tiles.png"]
+
+    monkeypatch.setattr("kaggle_salt.pipeline.prepare.draw_sheets", draw)
+    listener = Notes()
+    assert look(workspace, tmp_path / "a", listener=listener) == [tmp_path / "a" / "tiles.png"]
+    assert listener.notes[-1].endswith("so no picture of it: salt make-folds")
+    make_fold_table(workspace, n_folds=3)
+    look(workspace, tmp_path / "b")
+    [(first, nothing), (second, table)] = drawn
+    assert (first, nothing, second) == (tmp_path / "a", None, tmp_path / "b")
+    assert table is not None
+    assert sorted(table["id"]) == sorted(workspace.open(listener).ids)
+    put(workspace.folds, b"id\n")
+    with pytest.raises(DataError, match="has no column coverage"):
+        look(workspace, tmp_path / "c")

@@ -78,6 +78,12 @@ def test_imagenet_weights_are_needed_but_not_fetched(tmp_path: Path) -> None:
     assert report.needs == ("the encoder's ImageNet weights, which salt train downloads",)
 
 
+def test_test_tiles_are_needed_where_a_stage_learns_from_them(tmp_path: Path) -> None:
+    text = OWN.replace("epochs = 3", "epochs = 3\nconsistency = { weight = 0.5 }")
+    needs = check_preset(write(tmp_path, text), tile=24).needs
+    assert needs == ("the test tiles, to learn from without masks",)
+
+
 def test_labels_that_are_named_are_not_asked_for(tmp_path: Path) -> None:
     text = OWN.replace('tiles = "masks"', 'tiles = "pseudo"')
     assert len(check_preset(write(tmp_path, text), tile=24).needs) == 1

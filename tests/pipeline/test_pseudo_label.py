@@ -20,7 +20,7 @@ from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
-from kaggle_salt.pseudo_labels import Confidence
+from kaggle_salt.pseudo_origin import Confidence
 from kaggle_salt.runs import FoldFolder, RunFolder
 from tests.tiny import N_TEST, SIZE, Heard, files_under, forbid, tiny_config
 
@@ -109,7 +109,7 @@ def test_a_student_is_taught_by_networks_that_never_saw_its_validation_tiles(
         for row, (tile, mask) in zip(tiles.pseudo_rows, labels.items(), strict=True):
             place = competition.test_ids.index(tile)
             assert np.array_equal(tiles.images[row], competition.test_images[place])
-            assert np.array_equal(tiles.masks[row], mask)
+            assert np.array_equal(tiles.label(row), mask * np.uint8(255))
             assert np.array_equal(mask, maps_of("tiny", fold)[place] > 127)
             assert not np.array_equal(mask, maps_of("tiny", 1 - fold)[place] > 127)
     assert set(watched.tiles) == {0, 1}
@@ -141,6 +141,35 @@ def test_runs_teach_the_folds_that_all_of_them_have(
     }
     assert made_of["folds_hash"] == file_hash(WORKSPACE.folds)
     assert made_of["test_hash"] == WORKSPACE.open(Listener()).test_hash
+
+
+def test_soft_labels_are_the_mean_of_the_folds_own_networks(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the maps of two runs to what a student is given, row by row."""
+    networks = NetworksStandIn(monkeypatch)
+    wanted = Confidence(confidence=0.0, soft=True)
+    report = label("tiny", "other", wanted=wanted)
+    assert networks.asked == [("tiny", 1), ("other", 1)]
+    mean = (maps_of("tiny", 1).astype(int) + maps_of("other", 1) + 1) // 2
+    assert {0, 128, 255} == set(np.unique(mean).tolist())
+    watched = Watched(monkeypatch)
+    config = tiny_config(Path(), "stage.*.epochs=1", f"pseudo.file={report.csv}")
+    train(WORKSPACE, RunFolder(Path("runs/student")), config, folds="1", device="cpu")
+    tiles, ids = watched.tiles[1], list(labels_in(report.csv, "1"))
+    assert len(ids) == len(tiles.pseudo_rows) > 0
+    for row, tile in zip(tiles.pseudo_rows, ids, strict=True):
+        assert np.array_equal(tiles.label(row), mean[all_test_ids().index(tile)])
+    manifest = read_json(Path("runs/student/manifest.json"))
+    assert manifest["pseudo_hash"] == report.manifest.content_hash
+    assert label("tiny", "other", wanted=wanted).existed
+    hard = Confidence(confidence=0.0)
+    with pytest.raises(ConfigError, match=r"pseudo-labels\.csv exists and was made of something"):
+        label("tiny", "other", wanted=hard)
+    report.csv.with_suffix(".npy").unlink()
+    with pytest.raises(ConfigError, match=r"pseudo-labels\.csv exists"):
+        label("tiny", "other", wanted=wanted)
+    assert not label("tiny", "other", wanted=wanted, overwrite=True).existed
 
 
 def test_every_run_counts_alike_where_all_networks_teach(

@@ -7,17 +7,18 @@ import pytest
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
+from kaggle_salt.files import read_json
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.rounds import train_rounds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.pseudo_labels import Confidence, read_manifest
+from kaggle_salt.pseudo_labels import read_manifest
+from kaggle_salt.pseudo_origin import Confidence
 from kaggle_salt.runs import RunFolder
 from tests.tiny import files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 STUDENT = RunFolder(Path("runs/student"))
-WANTED = Confidence(low=0.5, high=0.5, limit=7)
+WANTED = Confidence(low=0.5, high=0.5, limit=7, soft=True)
 
 
 class Interrupted(Listener):
@@ -53,10 +54,10 @@ def test_each_round_learns_from_the_one_before(labels: Path) -> None:
     [summary] = train_rounds(WORKSPACE, STUDENT, config, rounds=2, folds="0", device="cpu")
     first, second = (RunFolder(Path(f"runs/student-{number}")) for number in (1, 2))
     assert not STUDENT.path.exists()
-    assert read_json(first.manifest)["pseudo_hash"] == file_hash(labels)
+    assert read_json(first.manifest)["pseudo_hash"] == read_manifest(labels).content_hash
     made = first.path / "pseudo-labels.csv"
     assert load_config(second.config).pseudo.file == str(made)
-    assert read_json(second.manifest)["pseudo_hash"] == file_hash(made)
+    assert read_json(second.manifest)["pseudo_hash"] == read_manifest(made).content_hash
     made_of = read_manifest(made).made_of
     assert made_of.settings == WANTED
     assert [(one.run, one.fold) for one in made_of.networks["0"]] == [("student-1", 0)]

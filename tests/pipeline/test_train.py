@@ -20,7 +20,7 @@ from kaggle_salt.pipeline.choose import choose_run
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.pseudo_labels import Confidence, Teachers
+from kaggle_salt.pseudo_origin import Confidence, Teachers
 from kaggle_salt.runs import FoldFolder, RunFolder
 from tests.tiny import Heard, files_under, tiny_config
 

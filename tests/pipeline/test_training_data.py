@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,9 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import (
-    Channels,
-    Config,
-    InputConfig,
-    ModelConfig,
-    PseudoConfig,
-    StageConfig,
-)
+from kaggle_salt.config import Channels, Config, InputConfig, ModelConfig, PseudoConfig
 from kaggle_salt.config_file import load_config
+from kaggle_salt.config_stage import ConsistencyConfig, StageConfig
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.members import predict_fold
@@ -27,13 +22,8 @@ from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.pseudo_labels import (
-    Confidence,
-    MadeOf,
-    Network,
-    Teachers,
-    write_pseudo_labels,
-)
+from kaggle_salt.pseudo_labels import write_pseudo_labels
+from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network, Teachers
 from kaggle_salt.runs import RunFolder
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import Heard, draw_no_curves, tiny_config
@@ -96,6 +86,26 @@ def test_without_pseudo_labels_the_tiles_stay_on_disk(workspace: Workspace) -> N
     assert rows == list(range(6))
 
 
+def test_tiles_without_masks_are_the_test_tiles(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    learns = StageConfig(name="bce", epochs=1, consistency=ConsistencyConfig(weight=1.0))
+    data = TrainingData.open(workspace, Config(stage=(learns,)), "0", Listener())
+    tiles = data.tiles(0)
+    assert tiles.unlabelled is data.competition.test_images
+    assert np.array_equal(tiles.unlabelled, np.stack(made.test_images))
+    labelled = write_labels(workspace, {"0": [made.test_ids[0]]})
+    both = TrainingData.open(workspace, labelled, "0", Listener()).tiles(0)
+    assert np.array_equal(both.unlabelled, tiles.unlabelled)
+    for name in ("test.zip", "sample_submission.csv"):
+        (workspace.data / name).unlink(missing_ok=True)
+    shutil.rmtree(workspace.data / "test", ignore_errors=True)
+    found = r"has no test tiles for stage 'bce' to learn from(.|\n)*salt download"
+    with pytest.raises(DataError, match=found):
+        TrainingData.open(workspace, Config(stage=(learns,)), "0", Listener())
+    TrainingData.open(workspace, Config(stage=(STAGE,)), "0", Listener())
+
+
 def test_each_fold_has_its_own_labels(workspace: Workspace, made: TinyCompetition) -> None:
     sets = {"0": [made.test_ids[3], made.test_ids[1]], "1": [made.test_ids[2]]}
     heard = Heard()
@@ -108,7 +118,7 @@ def test_each_fold_has_its_own_labels(workspace: Workspace, made: TinyCompetitio
         assert np.array_equal(tiles.masks[:6], made.masks)
         for row, tile in zip(tiles.pseudo_rows, wanted, strict=True):
             assert np.array_equal(tiles.images[row], made.test_images[made.test_ids.index(tile)])
-            assert np.array_equal(tiles.masks[row], mask_of(tile, str(fold)))
+            assert np.array_equal(tiles.label(row), mask_of(tile, str(fold)) * np.uint8(255))
     assert data.hashes["pseudo_hash"] == file_hash(workspace.runs / "labels.csv")
     assert (data.hashes["pseudo_teachers"], heard.warnings) == ("fold", [])
 
@@ -117,7 +127,7 @@ def test_labels_of_all_networks_are_warned_of(workspace: Workspace, made: TinyCo
     heard = Heard()
     config = write_labels(workspace, {"all": [made.test_ids[0]]})
     data = TrainingData.open(workspace, config, "1", heard)
-    assert np.array_equal(data.tiles(1).masks[6], mask_of(made.test_ids[0], "all"))
+    assert np.array_equal(data.tiles(1).label(6) > 0, mask_of(made.test_ids[0], "all"))
     assert data.hashes["pseudo_teachers"] == "all"
     [warning] = heard.warnings
     assert "the out-of-fold score will be too high (by about .005)" in warning
@@ -171,7 +181,7 @@ def test_coloured_tiles_with_pseudo_labels_join_the_others(
     data = replace(data, competition=in_colour(data.competition))
     tiles = data.tiles(0)
     assert tiles.images.shape == (7, 8, 8, 3)
-    assert tiles.masks.shape == (7, 8, 8)
+    assert tiles.label(6).shape == (8, 8)
     assert tiles.tile_shape == (8, 8)
     assert np.array_equal(tiles.images[6, ..., 2], 255 - made.test_images[2])
 

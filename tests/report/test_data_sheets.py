@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import DataError
 from kaggle_salt.report import data_sheets
 
 #: Of ten pixels each, rows of a mask that are salt.
@@ -46,13 +45,6 @@ def test_classes_hold_their_upper_ends() -> None:
     coverage = np.array([0, 0.0001, 0.1, 0.1001, 0.25, 0.5, 0.75, 0.7501, 0.9999, 1])
     assert data_sheets.classes_of(coverage).tolist() == [0, 1, 1, 2, 2, 3, 4, 5, 5, 6]
     assert len(data_sheets.CLASS_NAMES) == 7
-
-
-def test_three_pictures_are_written(tmp_path: Path) -> None:
-    paths = data_sheets.draw_sheets(competition(), tmp_path / "new")
-    assert [path.name for path in paths] == ["tiles.png", "coverage.png", "depth.png"]
-    assert sorted(paths) == sorted((tmp_path / "new").iterdir())
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 14), (20, 10), (10, 10, 3)])
@@ -99,7 +91,9 @@ def test_bars_count_every_tile_once(figures: list[Figure]) -> None:
 
 def test_no_salt_anywhere_is_drawn_too(figures: list[Figure]) -> None:
     tiles = competition(rows=(0, 0))
-    data_sheets.draw_sheets(tiles, Path("x"))
+    data_sheets.draw_tiles(tiles, coverage_of(tiles), Path("x.png"))
+    data_sheets.draw_coverage(coverage_of(tiles), Path("x.png"))
+    data_sheets.draw_depth(np.asarray(tiles.depths), coverage_of(tiles), Path("x.png"))
     assert len(figures) == 3
 
 
@@ -119,8 +113,3 @@ def test_without_depths_the_picture_says_so(figures: list[Figure]) -> None:
     data_sheets.draw_depth(np.full(3, np.nan), np.zeros(3), Path("x.png"))
     [axes] = figures[0].axes
     assert "No training tile has a depth" in axes.texts[0].get_text()
-
-
-def test_sheets_need_a_tile(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no training tile to draw"):
-        data_sheets.draw_sheets(competition(rows=()), tmp_path)

@@ -1,18 +1,11 @@
-"""The commands of ``salt`` as functions, for notebooks and scripts.
-
-Each takes what a person has at hand (a path as text, a fold as a number, settings as a dict),
-turns it into what the pipeline takes, and calls the one function there that the command line
-calls too. Beside ``cli/`` this is the only place that prints: one line an epoch, unless
-``verbose=False``.
-
-Heavy imports stand inside the functions, so that ``from kaggle_salt import train`` costs nothing.
-"""
+"""From Kaggle's files to an ensemble, as functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
     AnyPath,
     Folds,
@@ -37,9 +30,7 @@ if TYPE_CHECKING:
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
-    from kaggle_salt.pipeline.submit import SubmissionReport
-    from kaggle_salt.pipeline.workspace import Listener
-    from kaggle_salt.pseudo_labels import Balance, Teachers
+    from kaggle_salt.pseudo_origin import Balance, Teachers
 
 
 def make_folds(
@@ -75,7 +66,7 @@ def make_folds(
 
     return make_fold_table(
         workspace_at(data), n_folds=n_folds, seed=seed, by=by,
-        group_file=optional_path(group_by), overwrite=overwrite, listener=_listener(verbose),
+        group_file=optional_path(group_by), overwrite=overwrite, listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -96,7 +87,7 @@ def check_data(
     from kaggle_salt.pipeline import prepare
 
     return prepare.check_data(
-        workspace_at(data), mask_threshold=mask_threshold, listener=_listener(verbose)
+        workspace_at(data), mask_threshold=mask_threshold, listener=listener_for(verbose)
     )
 
 
@@ -159,7 +150,7 @@ def train(
     """
     from kaggle_salt.pipeline import train as pipeline
 
-    workspace, listener = workspace_at(data), _listener(verbose)
+    workspace, listener = workspace_at(data), listener_for(verbose)
     settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
     chosen = choose_run(workspace, run, preset, config, settings, device, listener)
     return pipeline.train(
@@ -206,40 +197,7 @@ def ensemble(
     return pipeline.ensemble(
         workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
         post=post, mosaic=optional_path(mosaic), require_all=require_all, device=device,
-        listener=_listener(verbose),
-    )  # fmt: skip
-
-
-def submit(
-    data: Place = "data",
-    *,
-    ensemble: str | None = None,
-    name: str | None = None,
-    threshold: float | None = None,
-    min_area: int | None = None,
-    overwrite: bool = False,
-    verbose: bool = True,
-) -> SubmissionReport:
-    """Write the submission CSV, read it back and compare it with the masks; ``salt submit``.
-
-    Args:
-        data: Folder with Kaggle's files, or a workspace.
-        ensemble: Name of an ensemble; by default the one made last.
-        name: Name of the submission; by default the ensemble's.
-        threshold: In place of the one chosen out of fold, in [0, 1].
-        min_area: In place of the one chosen out of fold, in pixels.
-        overwrite: Replace a submission of that name made of something else.
-        verbose: Print how the work goes; without it only warnings.
-
-    Raises:
-        ConfigError: There is no ensemble, or another submission has the name.
-        DataError: The ids are not those of the sample submission.
-    """
-    from kaggle_salt.pipeline import submit as pipeline
-
-    return pipeline.submit(
-        workspace_at(data), ensemble=ensemble, name=name, threshold=threshold, min_area=min_area,
-        overwrite=overwrite, listener=_listener(verbose),
+        listener=listener_for(verbose),
     )  # fmt: skip
 
 
@@ -252,15 +210,14 @@ def pseudo_label(
     confidence: float = 0.9,
     limit: int | None = None,
     balance: Balance = "training",
+    soft: bool = False,
     teachers: Teachers = "fold",
     out: AnyPath | None = None,
     overwrite: bool = False,
     device: str = "auto",
     verbose: bool = True,
 ) -> PseudoReport:
-    """Label the test tiles that trained runs are sure of, for ``train(pseudo=report.csv)``.
-
-    It is ``salt pseudo-label``.
+    """Label sure test tiles for ``train(pseudo=report.csv)``: it is ``salt pseudo-label``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
@@ -269,7 +226,8 @@ def pseudo_label(
         high: Pixels above this probability are sure.
         confidence: Share of a tile's pixels that must be sure.
         limit: Tiles to take at most for a fold.
-        balance: ``training``: as the training tiles' coverage; ``1st-place``: that one's splits.
+        balance: ``training`` as the training tiles, or ``1st-place``: splits of that solution.
+        soft: Keep what the teachers said, and learn from it in place of masks.
         teachers: ``fold``: fold k's networks teach fold k's student; ``all``: all teach all.
         out: The CSV; by default ``pseudo-labels.csv`` in the first run's folder.
         overwrite: Replace a file made of something else.
@@ -281,20 +239,10 @@ def pseudo_label(
         DataError: There are no test tiles, or a run does not belong to this data.
     """
     from kaggle_salt.pipeline import pseudo_label as pipeline
-    from kaggle_salt.pseudo_labels import Confidence
+    from kaggle_salt.pseudo_origin import Confidence
 
-    wanted = Confidence(low, high, confidence, limit, balance)
+    wanted = Confidence(low, high, confidence, limit, balance, soft)
     return pipeline.pseudo_label(
         workspace_at(data), names_of(runs), wanted=wanted, teachers=teachers,
-        out=optional_path(out), overwrite=overwrite, device=device, listener=_listener(verbose),
+        out=optional_path(out), overwrite=overwrite, device=device, listener=listener_for(verbose),
     )  # fmt: skip
-
-
-def _listener(verbose: bool) -> Listener:
-    """Prints plain lines, which a notebook shows as they come; or nothing but warnings."""
-    from kaggle_salt.pipeline.lines import Lines, WarningLines
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
-    return Lines(say) if verbose else WarningLines(say)
