@@ -15,7 +15,7 @@ import pytest
 
 from kaggle_salt import Competition, Workspace, diagnose
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import atomic_path, leftovers
+from kaggle_salt.files import atomic_path, leftovers, vouched
 from kaggle_salt.pipeline.signs import Sign
 from tests.tiny import (
     draw_no_curves,
@@ -287,6 +287,24 @@ def test_predictions_of_an_earlier_version_have_no_hash_and_are_not_damaged(work
     told = {sign.about: sign for sign in diagnose("data", "tiny").signs}
     assert told["fold0/oof"].found.startswith("holds no hash")
     assert not told["fold0/oof"].damaged
+
+
+def test_a_document_may_vouch_for_two_files_or_for_one_of_that_name(work: Path) -> None:
+    def labels() -> Sign:
+        return only(tuple(s for s in diagnose("data", "tiny").signs if s.about == "labels"))
+
+    table, soft = Path("labels.csv"), Path("labels.npy")
+    with vouched(Path("runs/tiny/labels.json"), "runs/tiny" / table, "runs/tiny" / soft) as draft:
+        draft.paths[0].write_text("id\n", encoding="utf-8")
+        np.save(draft.paths[1], np.zeros(3))
+    assert labels().found == "labels.csv and labels.npy as written"
+    flip_bit("runs/tiny/labels.npy")()
+    assert labels().advice == "make it again with the settings that runs/tiny/labels.json holds"
+    with vouched(Path("runs/tiny/labels.json"), "runs/tiny" / table) as draft:
+        draft.paths[0].write_text("id\n", encoding="utf-8")
+    assert not labels().damaged
+    flip_bit("runs/tiny/labels.csv")()
+    assert labels().damaged
 
 
 def test_the_command_ends_with_3_and_completes_its_advice(work: Path) -> None:
