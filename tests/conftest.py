@@ -79,7 +79,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def no_settings_from_outside(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hide the caller's SALT_ variables: a test sees those it sets itself."""
+    """Hide the caller's SALT_ variables and screen: a test sees those it sets itself."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     wanted = {"SALT_DATA"} if request.node.get_closest_marker("tiles") else set()
     for name in [name for name in os.environ if name.startswith("SALT_")]:
         if name not in wanted:

@@ -423,6 +423,7 @@ def test_every_choice_is_tried(key: str, tmp_path: Path) -> None:
 
 #: For every key that not every choice reads: settings under which nothing does, and what is told.
 IDLE = {
+    "augment.mix": (MASKED, "pretext.name is masked"),
     "augment.mix_probability": ((), "mix is none"),
     "input.border": (("input.framing=resize",), "framing is resize"),
     "model.encoder": ((), "model.architecture is compact"),
