@@ -77,7 +77,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 # so that the sweeps below are known to cover them all
 def test_there_are_thirteen_presets() -> None:
-    assert len(PRESETS) == 13
+    assert len(PRESETS) == 14
     assert PRESETS == sorted(PRESETS)
     assert {GPU_PRESET, CPU_PRESET} <= set(PRESETS)
 
