@@ -133,8 +133,7 @@ def predict_survey(
         out: Folder of the results.
         threshold: In place of the one chosen out of fold, in [0, 1].
         overlap: Share of a tile that the next one sees too, from 0 to below 1.
-        along: ``"inline"``, ``"crossline"``, or ``"both"``, which are averaged; by default
-            inlines, or what lines there are.
+        along: ``"inline"``, ``"crossline"``, or their mean, ``"both"``; by default the first.
         inline_byte: First byte of the inline number in a trace's header, counted from 1.
         crossline_byte: The same of the crossline number.
         part: ``"2/4"`` for the second of four blocks of lines: nothing but these is predicted.

@@ -8,17 +8,16 @@ levels by limits that are the same for all of it. What is predicted is kept line
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import bytes_hash, read_json, vouched
+from kaggle_salt.files import bytes_hash, vouched
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
@@ -37,7 +36,7 @@ from kaggle_salt.sections.segy import (
     open_survey,
     read_line,
 )
-from kaggle_salt.sections.survey_files import MADE_OF, SurveyFiles, write_probabilities
+from kaggle_salt.sections.survey_files import SurveyFiles, write_probabilities
 from kaggle_salt.sections.survey_lines import (
     Along,
     Direction,
@@ -103,6 +102,7 @@ class _Plan:
     directions: Mapping[Direction, Sequence[Line]]
     amplitudes: Amplitudes
     overlap: float
+    made_of: dict[str, Any]
 
     @property
     def lines(self) -> list[Line]:
@@ -162,20 +162,38 @@ def predict_survey(
         files.refuse_result(path, overwrite=overwrite)
         finished = ready_run(workspace, run=run, model=model, listener=listener)
         rule, decided_by = deciding_rule(finished, threshold)
-        Grid((survey.samples, 1), finished.tile_shape, overlap)  # refuses an overlap that is none
-        numbers = Numbers(survey.header_word(inline_byte), survey.header_word(crossline_byte))
-        directions = choose_directions(numbers.directions(), along)
-        _tell(survey, numbers, directions, (inline_byte, crossline_byte), listener)
-        lines = {one: list(numbers.lines(one)) for one in directions}
-        plan = _Plan(survey, files, finished, lines, survey.sample_amplitudes(), overlap)
-        files.begin(_made_of(plan, numbers), overwrite=overwrite)
+        header_bytes = (inline_byte, crossline_byte)
+        plan = _planned(survey, files, finished, along, header_bytes, overlap, listener)
+        files.begin(plan.made_of, overwrite=overwrite)
         _predict(plan, part_of(plan.lines, *share), device, listener)
-        report = SurveyReport(
-            path, finished.run.name, finished.folds, survey.traces, survey.samples, directions,
-            plan.amplitudes.low, plan.amplitudes.high, rule.threshold, decided_by,
-            len(plan.lines), len(plan.lines) - len(plan.missing(plan.lines)),
-        )  # fmt: skip
-        return report if part else _written(plan, rule, report, listener)
+        predicted = len(plan.lines) - len(plan.missing(plan.lines))
+        coverage = None if part else _written(plan, rule, listener)
+    return SurveyReport(
+        path, finished.run.name, finished.folds, plan.survey.traces, plan.survey.samples,
+        tuple(plan.directions), plan.amplitudes.low, plan.amplitudes.high, rule.threshold,
+        decided_by, len(plan.lines), predicted, None if part else files.probability, coverage,
+    )  # fmt: skip
+
+
+def _planned(
+    survey: Survey,
+    files: SurveyFiles,
+    finished: FinishedRun,
+    along: Along | None,
+    header_bytes: tuple[int, int],
+    overlap: float,
+    listener: Listener,
+) -> _Plan:
+    """Look at a survey, and refuse what cannot be predicted before anything is written."""
+    Grid((survey.samples, 1), finished.tile_shape, overlap)  # refuses an overlap that is none
+    numbers = Numbers(*map(survey.header_word, header_bytes))
+    directions = choose_directions(numbers.directions(), along)
+    _tell(survey, numbers, directions, header_bytes, listener)
+    lines = {one: list(numbers.lines(one)) for one in directions}
+    amplitudes = survey.sample_amplitudes()
+    made_of = _made_of(survey, numbers, amplitudes, finished)
+    made_of |= {"along": list(directions), "overlap": overlap}
+    return _Plan(survey, files, finished, lines, amplitudes, overlap, made_of)
 
 
 def _parse_part(text: str | None) -> tuple[int, int]:
@@ -223,27 +241,26 @@ def _tell(
         )
 
 
-def _made_of(plan: _Plan, numbers: Numbers) -> dict[str, Any]:
-    """What the lines are made of: all that would make them others, in JSON values."""
-    path, run = plan.survey.path, plan.finished.run
+def _made_of(
+    survey: Survey, numbers: Numbers, amplitudes: Amplitudes, finished: FinishedRun
+) -> dict[str, Any]:
+    """What lines are made of: all that would make them others, in JSON values."""
+    path, run = survey.path, finished.run
     with path.open("rb") as file:
         headers = file.read(3600)
-    places = hashlib.sha256(numbers.inlines.tobytes() + numbers.crosslines.tobytes())
+    places = numbers.inlines.tobytes() + numbers.crosslines.tobytes()
     return {
         "survey": path.name,
         "bytes": path.stat().st_size,
         "headers_hash": bytes_hash(headers),
-        "line_numbers_hash": places.hexdigest(),
-        "along": list(plan.directions),
-        "overlap": plan.overlap,
+        "line_numbers_hash": bytes_hash(places),
         "percentiles": list(PERCENTILES),
         "levels": list(LEVELS),
-        "amplitudes": [plan.amplitudes.low, plan.amplitudes.high],
+        "amplitudes": [amplitudes.low, amplitudes.high],
         "run": run.name,
-        "weights": {str(fold): read_summary(run.fold(fold)).weights_hash
-                    for fold in plan.finished.folds},
-        "how": plan.finished.how,
-    }  # fmt: skip
+        "weights": {str(k): read_summary(run.fold(k)).weights_hash for k in finished.folds},
+        "how": finished.how,
+    }
 
 
 def _predict(plan: _Plan, lines: Sequence[Line], device: str, listener: Listener) -> None:
@@ -267,15 +284,14 @@ def _predict(plan: _Plan, lines: Sequence[Line], device: str, listener: Listener
         plan.files.write_line(line, levels)
 
 
-def _written(plan: _Plan, rule: Rule, report: SurveyReport, listener: Listener) -> SurveyReport:
-    """Write the SEG-Y, all lines being there, and remove them."""
+def _written(plan: _Plan, rule: Rule, listener: Listener) -> float:
+    """Write the SEG-Y, all lines being there, and remove them; tells the share of salt."""
     files = plan.files
     with vouched(files.document, files.probability) as draft:
         coverage = write_probabilities(
             draft.paths[0], plan.survey, files, list(plan.directions.values()), rule.level,
             listener.progress("writing lines"),
         )  # fmt: skip
-        made_of = read_json(files.lines / MADE_OF)
-        draft.document.update(made_of, threshold=rule.threshold, coverage=coverage)
+        draft.document.update(plan.made_of, threshold=rule.threshold, coverage=coverage)
     shutil.rmtree(files.lines)
-    return replace(report, probability=files.probability, coverage=coverage)
+    return coverage

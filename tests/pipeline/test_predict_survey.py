@@ -90,7 +90,7 @@ def test_a_regular_survey_is_predicted_line_by_line(trained: Path, along: str) -
 
 
 IRREGULAR = shuffled([
-    *cube([7], range(3)), *cube([9], range(-20, 45)), *cube([10, -4], range(5, 41, 3)),
+    *cube([7], range(3)), *cube([9], range(-20, 25)), *cube([10, -4, 11], range(-6, 24, 2)),
 ])  # fmt: skip
 
 
@@ -103,12 +103,13 @@ def test_an_irregular_and_unsorted_survey(trained: Path) -> None:
     report = predicted(along="both")
     both = [expected_levels(IRREGULAR, one) for one in ("inline", "crossline")]
     assert read_samples(RESULT) == pytest.approx(np.mean(both, axis=0) / 255, rel=1e-6)
-    assert report.lines == 4 + len({crossline for _, crossline in IRREGULAR})
+    assert report.lines == 5 + len({crossline for _, crossline in IRREGULAR})
     assert headers_of(RESULT) == headers_of(SURVEY)
 
 
-@pytest.mark.parametrize("along", ["inline", "both"])
-@pytest.mark.parametrize("code", [IBM, INT32, INT16, INT8])
+@pytest.mark.parametrize(
+    ("code", "along"), [(IBM, "both"), (INT8, "both"), (INT32, "inline"), (INT16, "inline")]
+)
 def test_the_copy_keeps_the_format(trained: Path, code: int, along: str) -> None:
     write_survey(SURVEY, PLACES, code=code)
     predicted(along=along)
@@ -247,7 +248,7 @@ def test_parts_on_several_machines_make_the_whole(
     predicted(along="both", out="whole")
     call = ("predict", SURVEY, "--run", "tiny", "--along", "both", *CPU)
     written = count_written(monkeypatch)
-    total = 4 + len({crossline for _, crossline in IRREGULAR})
+    total = 5 + len({crossline for _, crossline in IRREGULAR})
     for part in (3, 1):
         here = salt(*call, "--part", f"{part}/3", "--out", f"machine{part}")
         assert f"of {total} inlines and crosslines predicted" in here.stdout
@@ -340,7 +341,7 @@ def test_a_damaged_survey_changes_nothing(trained: Path) -> None:
     SURVEY.write_bytes(SURVEY.read_bytes()[:-100])
     before = files_under(trained)
     refused(3, "predict", SURVEY, "--run", "tiny", *CPU, found="is truncated or damaged",
-            expected="whole traces, all of the same length", then="copy the file again")  # fmt: skip
+            expected="whole traces", then="copy the file again")  # fmt: skip
     assert files_under(trained) == before
 
 
