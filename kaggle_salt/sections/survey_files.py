@@ -52,29 +52,23 @@ class SurveyFiles:
         name = f"{survey.stem}-probability"
         return cls(out / f"{name}{survey.suffix}", out / f"{name}.json", out / f"{name}.lines")
 
-    def refuse_result(self, survey: Path, *, overwrite: bool) -> None:
-        """Refuse to replace a SEG-Y that is there.
-
-        Raises:
-            ConfigError: It is there, and must not be replaced.
-        """
-        if self.probability.exists() and (not overwrite or self.probability.samefile(survey)):
-            raise ConfigError(
-                f"{self.probability} exists already",
-                expected="a folder without a result of this survey",
-                next_step="--out FOLDER, or --overwrite to replace it",
-            )
-
     def begin(self, made_of: Mapping[str, Any], *, overwrite: bool) -> None:
         """Start the folder of the lines, or go on with it where it was left.
 
         Args:
             made_of: What the lines are made of; JSON values.
-            overwrite: Remove lines that were made of something else.
+            overwrite: A SEG-Y that is there will be replaced; remove lines that were made of
+                something else.
 
         Raises:
-            ConfigError: There are such lines, and they must not be removed.
+            ConfigError: There is one, or there are such lines, and they must stay.
         """
+        if self.probability.exists() and not overwrite:
+            raise ConfigError(
+                f"{self.probability} exists already",
+                expected="a folder without a result of this survey",
+                next_step="--out FOLDER, or --overwrite to replace it",
+            )
         document = self.lines / MADE_OF
         if self.lines.exists():
             if (found := _told(document)) == made_of:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kaggle_salt import predict_survey
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.pipeline import predict_survey as pipeline
+from kaggle_salt.pipeline import survey_plan
 from kaggle_salt.pipeline.finished import ready_run, tile_predictor
 from kaggle_salt.pipeline.predict_survey import SurveyReport
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -349,7 +350,7 @@ def test_a_line_that_memory_cannot_hold_is_refused(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_survey(SURVEY, PLACES)
-    monkeypatch.setattr(pipeline, "MOST_SAMPLES", 40 * 39)
+    monkeypatch.setattr(survey_plan, "MOST_SAMPLES", 40 * 39)
     message = "has a line of 40 traces of 40 samples, by the numbers at bytes 189 and 193"
     with pytest.raises(DataError, match=message):
         predicted()
