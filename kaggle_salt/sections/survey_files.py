@@ -149,9 +149,10 @@ def write_probabilities(
     return salt / (survey.traces * survey.samples)
 
 
-def _as_samples(levels: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _as_samples(levels: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.float32]:
     if np.issubdtype(dtype, np.integer):
-        return np.rint(levels * (PER_CENT / 255))
+        percent: NDArray[np.float32] = np.rint(levels * (PER_CENT / 255))
+        return percent
     return levels / 255
 
 
