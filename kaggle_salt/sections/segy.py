@@ -32,9 +32,9 @@ FORMATS = {
 SAMPLED_TRACES = 1000
 
 #: These percentiles of the sampled amplitudes become these levels: what they are in the tiles of
-#: the challenge (measured on 800 of its training tiles, black ones left out).
+#: the challenge (measured on 800 of its training tiles, without what is black).
 PERCENTILES = (0.5, 99.5)
-LEVELS = (20, 227)
+LEVELS = (28, 227)
 
 #: Traces that are in memory as amplitudes, at most.
 _TRACES_AT_ONCE = 256

@@ -149,10 +149,9 @@ def write_probabilities(
     return salt / (survey.traces * survey.samples)
 
 
-def _as_samples(levels: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.float32]:
+def _as_samples(levels: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
     if np.issubdtype(dtype, np.integer):
-        percent: NDArray[np.float32] = np.rint(levels * (PER_CENT / 255))
-        return percent
+        return np.asarray(np.rint(levels * (PER_CENT / 255)))
     return levels / 255
 
 

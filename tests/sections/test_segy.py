@@ -81,13 +81,13 @@ def test_percentiles_of_what_is_recorded_become_the_levels_of_the_tiles(path: Pa
     assert (line.height, line.width) == (500, 12)
     assert line.dead.tolist() == [False] * 6 + [True] * 3 + [False] * 3
     levels = limits.levels(np.array([limits.low, limits.high, -1e30, 1e30], dtype=np.float32))
-    assert levels.tolist() == [20, 227, 0, 255]
+    assert levels.tolist() == [28, 227, 0, 255]
     assert np.array_equal(line.rows(100, 200), limits.levels(written[::-1, 100:200]).T)
 
 
 def test_levels_go_evenly() -> None:
     levels = Amplitudes(-207, 207).levels(np.array([[-207, 0, 2, 207]], dtype=np.float32))
-    assert levels.tolist() == [[20, 124, 124, 227]]  # 123.5 is rounded to the even number
+    assert levels.tolist() == [[28, 128, 128, 227]]  # 127.5 is rounded to the even number
 
 
 @pytest.mark.parametrize("value", [0, np.nan, 4])
