@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kaggle_salt.api.comparing import compare, list_runs, sweep
-    from kaggle_salt.api.outputs import export, predict, submit
+    from kaggle_salt.api.outputs import export, predict, predict_survey, submit
     from kaggle_salt.api.pretraining import pretrain
     from kaggle_salt.api.reporting import look, make_report
     from kaggle_salt.api.training import (
@@ -51,6 +51,7 @@ __all__ = [
     "make_folds",
     "make_report",
     "predict",
+    "predict_survey",
     "pretrain",
     "pseudo_label",
     "score",
@@ -66,7 +67,7 @@ _HOMES = {
         "check_data", "ensemble", "load_preset", "make_folds", "pseudo_label", "train",
     ),
     "api.comparing": ("compare", "list_runs", "sweep"),
-    "api.outputs": ("export", "predict", "submit"),
+    "api.outputs": ("export", "predict", "predict_survey", "submit"),
     "api.pretraining": ("pretrain",),
     "api.reporting": ("look", "make_report"),
     "competition.metric": ("image_scores", "score"),

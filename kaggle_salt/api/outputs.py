@@ -20,7 +20,9 @@ from kaggle_salt.pipeline.arguments import (
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.export import ExportReport
     from kaggle_salt.pipeline.predict import PredictReport
+    from kaggle_salt.pipeline.predict_survey import SurveyReport
     from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.sections.survey_lines import Along
 
 
 def submit(
@@ -99,6 +101,58 @@ def predict(
         workspace_at(data), paths_of(images), run=run, model=model, out=Path(out),
         threshold=threshold, overlap=overlap, stretch=stretch, overwrite=overwrite,
         device=device, listener=listener_for(verbose),
+    )  # fmt: skip
+
+
+def predict_survey(
+    survey: AnyPath,
+    data: Place = "data",
+    *,
+    run: str | None = None,
+    model: str | None = None,
+    out: AnyPath = "predictions",
+    threshold: float | None = None,
+    overlap: float = 0.5,
+    along: Along | None = None,
+    inline_byte: int = 189,
+    crossline_byte: int = 193,
+    part: str | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    verbose: bool = True,
+) -> SurveyReport:
+    """Find salt in a SEG-Y survey: a copy with probabilities as samples; ``salt predict``.
+
+    Lines that were predicted before with the same settings are not predicted again.
+
+    Args:
+        survey: The SEG-Y file, 3-D after stack or a 2-D line.
+        data: A workspace, where runs lie elsewhere than in ``runs``; no tiles are read.
+        run: Name of a run; by default the one trained last.
+        model: In place of a run, ``"shipped"`` or a folder that ``salt ship`` wrote.
+        out: Folder of the results.
+        threshold: In place of the one chosen out of fold, in [0, 1].
+        overlap: Share of a tile that the next one sees too, from 0 to below 1.
+        along: ``"inline"``, ``"crossline"``, or their mean, ``"both"``; by default the first.
+        inline_byte: First byte of the inline number in a trace's header, counted from 1.
+        crossline_byte: The same of the crossline number.
+        part: ``"2/4"`` for the second of four blocks of lines: nothing but these is predicted.
+        overwrite: Replace a result that is there, and lines that were predicted otherwise.
+        device: Where the networks compute.
+        verbose: Print how the work goes; without it only warnings.
+
+    Raises:
+        ConfigError: There is no such run, part or line; a result is there; lines were predicted
+            with other settings; or the extra ``segy`` is not installed.
+        DataError: The survey is missing or damaged, or one of its lines is too long.
+    """
+    from kaggle_salt.pipeline import predict_survey as pipeline
+
+    return pipeline.predict_survey(
+        workspace_at(data), Path(survey), run=run, model=model, out=Path(out),
+        threshold=threshold, overlap=overlap, along=along, inline_byte=inline_byte,
+        crossline_byte=crossline_byte, part=part, overwrite=overwrite, device=device,
+        listener=listener_for(verbose),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,18 +21,41 @@ from kaggle_salt.cli.options import (
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, print_table
+from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.pipeline.predict import PredictReport
+    from kaggle_salt.pipeline.predict_survey import SurveyReport
+    from kaggle_salt.pipeline.workspace import Workspace
 
 #: Lines of the table of images; of more, ``--json`` tells.
 MOST_LINES = 20
+
+Stretch = Annotated[
+    bool, typer.Option("--stretch", help="Spread levels between percentiles .5 and 99.5.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Along = Annotated[
+    Literal["inline", "crossline", "both"] | None,
+    typer.Option(help="SEG-Y: lines to predict; both are averaged. Else what lines there are."),
+]
+InlineByte = Annotated[
+    int | None, typer.Option(help="SEG-Y: first byte of a trace's inline number; else 189.")
+]
+CrosslineByte = Annotated[
+    int | None, typer.Option(help="SEG-Y: first byte of a trace's crossline number; else 193.")
+]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="SEG-Y: predict the I-th of N blocks of lines, no more."),
+]
 
 
 @command("predict")
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs.")
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs; or one SEG-Y."),
     ],
     run: Annotated[
         str | None, typer.Option(help="Run; else the one trained last.", autocompletion=run_names)
@@ -45,32 +68,94 @@ def predict(
     overlap: Annotated[
         float, typer.Option(help="Share of a tile that the next one sees too, below 1.")
     ] = 0.5,
-    stretch: Annotated[
-        bool, typer.Option("--stretch", help="Spread levels between percentiles .5 and 99.5.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there.")
-    ] = False,
+    stretch: Stretch = False,
+    along: Along = None,
+    inline_byte: InlineByte = None,
+    crossline_byte: CrosslineByte = None,
+    part: Part = None,
+    overwrite: Overwrite = False,
     runs: Runs = RUNS,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find salt in images of any size: a mask, the probabilities and an overlay of each.
+    """Find salt in images of any size, or in a SEG-Y survey.
 
-    Example: `salt predict line12.tif sections/ --out masks`
+    Of an image it writes a mask, the probabilities and an overlay; of a survey a copy with the
+    probabilities as samples. If a survey is interrupted, the same command goes on.
+
+    Example: `salt predict line12.tif sections/ --out masks`, or
+    `salt predict survey.sgy --along both`
     """
-    from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.predict import predict as run_predict
+    settings: dict[str, Any] = {
+        "run": run, "model": model, "out": out, "threshold": threshold, "overlap": overlap,
+        "overwrite": overwrite, "device": device,
+    }  # fmt: skip
+    of_images = {"stretch": stretch or None}
+    of_surveys = {
+        "along": along, "inline_byte": inline_byte, "crossline_byte": crossline_byte, "part": part
+    }  # fmt: skip
+    _predict(workspace_of(runs=runs), images, settings, of_images, of_surveys, as_json=as_json)
 
-    report = run_predict(
-        workspace_of(runs=runs), images, run=run, model=model, out=out, threshold=threshold,
-        overlap=overlap, stretch=stretch, overwrite=overwrite, device=device,
-        listener=ConsoleListener(),
-    )  # fmt: skip
+
+def _predict(
+    workspace: Workspace,
+    inputs: list[Path],
+    settings: dict[str, Any],
+    of_images: dict[str, Any],
+    of_surveys: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Predict what is named: the settings of the other kind must not be given."""
+    from kaggle_salt.cli.console import ConsoleListener
+    from kaggle_salt.sections.inputs import only_survey
+
+    settings["listener"] = ConsoleListener()
+    if (survey := only_survey(inputs)) is not None:
+        from kaggle_salt.pipeline.predict_survey import predict_survey
+
+        _refuse_given(of_images, "images; the amplitudes of a survey are always spread")
+        told = predict_survey(workspace, survey, **settings, **_given(of_surveys))
+        emit(asdict(told)) if as_json else _print_survey(told)
+        return
+    from kaggle_salt.pipeline.predict import predict as predict_images
+
+    _refuse_given(of_surveys, "SEG-Y surveys, which end with .sgy or .segy")
+    report = predict_images(workspace, inputs, **settings, **_given(of_images))
     if as_json:
         emit({**asdict(report), "coverage": report.coverage})
+    else:
+        _print_predicted(report, settings["out"])
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse_given(options: dict[str, Any], only_for: str) -> None:
+    for name in _given(options):
+        flag = f"--{name.replace('_', '-')}"
+        raise ConfigError(
+            f"{flag} is given", expected=f"{flag} only for {only_for}", next_step="leave it out"
+        )
+
+
+def _print_survey(report: SurveyReport) -> None:
+    lines = " and ".join(f"{direction}s" for direction in report.along).replace("files", "line")
+    typer.echo(
+        f"{report.survey}: {report.traces} traces of {report.samples} samples; "
+        f"{report.predicted} of {report.lines} {lines} predicted, by {report.run}, "
+        f"fold{'s' if len(report.folds) > 1 else ''} {', '.join(map(str, report.folds))}\n"
+        f"amplitudes from {report.low:g} to {report.high:g}, the same for all lines"
+    )
+    if report.coverage is None:
+        typer.echo("when all parts are done, the same command without --part writes the SEG-Y")
         return
-    _print_predicted(report, out)
+    typer.echo(
+        f"salt covers {report.coverage:.2%}\n"
+        f"threshold {report.threshold:.4f}: {report.decided_by}\n"
+        f"probabilities: {report.probability}"
+    )
 
 
 def _print_predicted(report: PredictReport, out: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt import predictions
+from kaggle_salt.competition.decision import PLAIN_RULE, Rule, nearest_level
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_run_config
 from kaggle_salt.ensembling.blending import blend
@@ -24,6 +25,7 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import final_framing, load_networks
 from kaggle_salt.learning.inference import predict
+from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run, trained_runs
@@ -151,6 +153,24 @@ def _tile_shape(run: RunFolder, fold: int) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def deciding_rule(finished: FinishedRun, threshold: float | None) -> tuple[Rule, str]:
+    """What becomes of a run's probabilities, and where that comes from, in words.
+
+    Args:
+        finished: The run.
+        threshold: In place of the one chosen out of fold, in [0, 1].
+    """
+    if finished.made is not None:
+        rule = chosen_rule(finished.document.parent, finished.made, threshold)
+        rule = without_neighbours(rule)
+        chosen = f"chosen out of fold ({finished.document})"
+    else:
+        level = PLAIN_RULE.level if threshold is None else nearest_level(threshold)
+        rule = Rule(level)
+        chosen = f".5, for nothing was decided: salt ensemble {finished.run.name} would"
+    return rule, chosen if threshold is None else "given"
+
+
 def refuse_other_tiles(finished: FinishedRun, tile_shape: tuple[int, int]) -> None:
     """Refuse tiles of another size than those the run was trained on.
 
@@ -194,5 +214,20 @@ def tile_predictor(finished: FinishedRun, device: str) -> TilePredictor:
             predict(networks, tiles, out, framing=framing, compute=compute, config=config.inference)
             parts.append(predictions.Predictions(ids, out))
         return blend(parts, how=finished.how).probabilities
+
+    return levels
+
+
+def followed(predict: TilePredictor, total: int, listener: Listener) -> TilePredictor:
+    """The same, telling of its progress: of so many tiles in all, how many are predicted."""
+    progress = listener.progress("predicting")
+    done = 0
+
+    def levels(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        nonlocal done
+        predicted = predict(tiles)
+        done += len(tiles)
+        progress(done, total)
+        return predicted
 
     return levels

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.decision import PLAIN_RULE, Rule, nearest_level
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
-from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
-from kaggle_salt.pipeline.finished import FinishedRun, TilePredictor, ready_run, tile_predictor
+from kaggle_salt.pipeline.finished import deciding_rule, followed, ready_run, tile_predictor
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.sections.headers import Header, read_header
 from kaggle_salt.sections.images import ImageSection, read_image
@@ -117,29 +116,16 @@ def predict(
     paths = find_images(images)
     refuse_clashes(paths, out, overwrite=overwrite)
     finished = ready_run(workspace, run=run, model=model, listener=listener)
-    rule, decided_by = _rule(finished, threshold)
+    rule, decided_by = deciding_rule(finished, threshold)
     headers = {path: read_header(path) for path in paths}
     grids = _grids(headers, finished.tile_shape, overlap)
     _tell(headers, grids, listener)
     total = sum(map(len, grids.values()))
-    levels_of = _followed(tile_predictor(finished, device), total, listener)
+    levels_of = followed(tile_predictor(finished, device), total, listener)
     opened = _opened(headers, stretch, listener)
     predicted = predict_sections(opened, finished.tile_shape, levels_of, overlap=overlap)
     done = [_written(one, levels, rule, grids[one.path], out) for one, levels in predicted]
     return PredictReport(finished.run.name, finished.folds, rule, decided_by, tuple(done))
-
-
-def _rule(finished: FinishedRun, threshold: float | None) -> tuple[Rule, str]:
-    """The rule, and where it comes from."""
-    if finished.made is not None:
-        rule = chosen_rule(finished.document.parent, finished.made, threshold)
-        rule = without_neighbours(rule)
-        chosen = f"chosen out of fold ({finished.document})"
-    else:
-        level = PLAIN_RULE.level if threshold is None else nearest_level(threshold)
-        rule = Rule(level)
-        chosen = f".5, for nothing was decided: salt ensemble {finished.run.name} would"
-    return rule, chosen if threshold is None else "given"
 
 
 def _grids(
@@ -162,21 +148,6 @@ def _tell(headers: dict[Path, Header], grids: dict[Path, Grid], listener: Listen
         if found:
             more = f" (and so {len(found) - 1} more)" if len(found) > 1 else ""
             listener.note(f"{found[0]} {what}{more}")
-
-
-def _followed(predict: TilePredictor, total: int, listener: Listener) -> TilePredictor:
-    """The same, telling of its progress."""
-    progress = listener.progress("predicting")
-    done = 0
-
-    def levels(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        nonlocal done
-        predicted = predict(tiles)
-        done += len(tiles)
-        progress(done, total)
-        return predicted
-
-    return levels
 
 
 def _opened(

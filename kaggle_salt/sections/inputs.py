@@ -8,9 +8,26 @@ from pathlib import Path
 
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.sections.outputs import Outputs
+from kaggle_salt.sections.segy import SUFFIXES as SURVEY_SUFFIXES
 
 #: Endings of the files that are taken from a folder.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def only_survey(inputs: Sequence[Path]) -> Path | None:
+    """The SEG-Y survey that is meant, or None where pictures are.
+
+    Raises:
+        ConfigError: There is something beside it.
+    """
+    surveys = [path for path in inputs if path.suffix.lower() in SURVEY_SUFFIXES]
+    if surveys and len(inputs) > 1:
+        raise ConfigError(
+            f"the survey {surveys[0]} and {len(inputs) - 1} more",
+            expected="one SEG-Y survey at a time, and no pictures with it",
+            next_step="one call for each, and one for all pictures",
+        )
+    return surveys[0] if surveys else None
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
