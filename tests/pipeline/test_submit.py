@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import os
 import re
 from dataclasses import replace
@@ -41,6 +42,7 @@ def write_ensemble(workspace: Workspace, name: str, made: TinyCompetition, seed:
         "data_hash": "cd" * 32,
         "decision": {"rule": RULE.as_json(), "score": 0.8125, "interval": [0.8, 0.825]},
         "out_of_fold": {"tiles": 9, "score_cross_fitted": 0.8125},
+        "test_hash": predictions.stated_hash(folder / "test"),
     }
     write_json(folder / "ensemble.json", manifest)
 
@@ -243,3 +245,14 @@ def test_nearly_every_is_95_percent_unless_training_masks_are_so_too(
     salt = np.ones((100, 8, 8), dtype=bool)
     rare = salt & (np.arange(100) < 3)[:, None, None]
     assert (warned(94, salt), warned(95, salt), warned(95, rare)) == (False, True, False)
+
+
+def test_predictions_of_another_ensemble_are_refused(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    write_ensemble(workspace, "other", made, seed=1)
+    for name in ("test.json", "test.npy"):
+        shutil.copy(workspace.ensembles / "other" / name, workspace.ensembles / "quick" / name)
+    with pytest.raises(DataError, match=r"are not those that(.|\n)*salt ensemble quick --name"):
+        submit(workspace, ensemble="quick")
+    assert not workspace.submissions.exists()
