@@ -188,7 +188,7 @@ def test_a_kill_in_the_middle_of_overwriting_leaves_no_finished_fold(
     folder = FoldFolder(trained / "runs/tiny/fold0", 0)
     (folder.path / "events").mkdir()
     (folder.path / "events/first").touch()
-    whole = shutil.copytree(folder.path, "whole")
+    whole = shutil.copytree(folder.path, trained / "whole")
     usual, left = os.unlink, 0
 
     def unlink(*given: Any, **named: Any) -> None:
