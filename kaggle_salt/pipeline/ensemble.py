@@ -117,10 +117,8 @@ def ensemble(
         listener: Told how the work goes.
 
     Raises:
-        ConfigError: Unknown run, average or step, no trained fold, wrong weights, or a fold is
-            missing and ``require_all`` is set.
+        ConfigError: Unknown run, average or step, wrong weights, or folds that must be there.
         DataError: The runs, or the mosaics, do not belong to this data.
-        BusyError: Another process makes an ensemble of that name.
     """
     listener = listener or Listener()
     require_average(how)

@@ -266,11 +266,9 @@ def predict_test_tiles(
     folder = workspace.ensembles / run.name
     made = {**(finished.made or {}), "name": run.name, "data_hash": competition.data_hash}
     manifest = {
-        "kind": "test",
-        "members": made["members"],
-        "data_hash": competition.test_hash,
-        "tta": finished.config.inference.tta,
-    }
+        "kind": "test", "members": made["members"],
+        "data_hash": competition.test_hash, "tta": finished.config.inference.tta,
+    }  # fmt: skip
     with hold(folder):
         if predictions.load_same(folder / "test", ids, manifest) is None:
             levels_of = tile_predictor(finished, device)

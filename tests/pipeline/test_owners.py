@@ -68,17 +68,18 @@ def meanwhile(
     patch.setattr(module, name, late)
 
 
-@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_fold_in_training_is_refused_whatever_is_asked(
-    trained: Path, how: dict[str, bool]
-) -> None:
+@pytest.mark.parametrize("how", ["plainly", "resume", "overwrite"])
+def test_a_fold_in_training_is_refused_whatever_is_asked(trained: Path, how: str) -> None:
     run, config = named("own", "training.seed=1")
     straight, _ = named("other")
     refusals = []
 
     def second() -> None:
         with pytest.raises(BusyError, match=rf"own/fold1 is in use: process {os.getpid()} on "):
-            train(WORKSPACE, run, config, folds="1", device="cpu", **how)
+            train(
+                WORKSPACE, run, config, folds="1", device="cpu",
+                resume=how == "resume", overwrite=how == "overwrite",
+            )  # fmt: skip
         refusals.append(how)
 
     train(WORKSPACE, run, config, folds="1", device="cpu", listener=AtEpoch(2, second))
@@ -221,7 +222,7 @@ def test_a_kill_in_the_middle_of_overwriting_leaves_no_finished_fold(
 
 def test_a_pretraining_has_one_owner(trained: Path) -> None:
     run, config = choose_pretraining(
-        WORKSPACE, run="pre", config_file=Path("tiny.toml"), overrides=["stage.*.epochs=2"]
+        WORKSPACE, run="pre", config_file=Path("tiny.toml"), overrides=("stage.*.epochs=2",)
     )
     other = config.model_copy(update={"training": config.training.model_copy(update={"seed": 7})})
     refusals = []
