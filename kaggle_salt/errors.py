@@ -35,6 +35,10 @@ class TrainingError(SaltError):
     """Training or prediction failed at run time."""
 
 
+class BusyError(SaltError):
+    """Another process writes, or has taken over, what this one was to write."""
+
+
 class ConfigError(SaltError):
     """A preset, key, value or option that cannot be used."""
 

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,28 @@ HASH_KEY = "content_hash"
 
 #: Names that :func:`_temporary_beside` gives: eight characters are left to chance.
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")
+#: What is asked before a file of a folder is written; see :func:`guarded`.
+_guards: dict[Path, Callable[[], None]] = {}
+
+
+@contextmanager
+def guarded(folder: Path, ask: Callable[[], None]) -> Iterator[None]:
+    """Let this process write no file in a folder unless ``ask`` lets it, while the block runs.
+
+    It is asked before a file is begun and again before it takes its name; what it raises keeps
+    the old file. Files in folders inside the folder are not asked for.
+    """
+    key = folder.resolve()
+    _guards[key] = ask
+    try:
+        yield
+    finally:
+        del _guards[key]
+
+
+def _ask_for(path: Path) -> None:
+    if _guards and (ask := _guards.get(path.parent.resolve())):
+        ask()
 
 
 @contextmanager
@@ -37,12 +59,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with _temporary_beside(path) as temporary:
         yield temporary
         _flush(temporary)
+        _ask_for(path)
         temporary.replace(path)
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write UTF-8 text under a name that nobody has taken; of several that try, one succeeds.
+
+    Returns:
+        Whether it was written: whole, and by this call.
+    """
+    with _temporary_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        _flush(temporary)
+        _ask_for(path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return temporary.stat().st_nlink > 1  # a network disk that was asked twice
+        except OSError:  # a disk without hard links: for an instant the file is empty
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                return False
+            temporary.replace(path)
+        return True
 
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     """An empty file in the folder of ``path``, removed in the end unless it was renamed."""
+    _ask_for(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -93,6 +140,7 @@ def vouched(document: Path, *data: Path) -> Iterator[Draft]:
             _flush(temporary)
         draft.document[HASH_KEY] = files_hash(draft.paths)
         text = _json_text(draft.document)  # what JSON cannot hold is refused before a file goes
+        _ask_for(document)
         document.unlink(missing_ok=True)
         for temporary, path in zip(draft.paths, data, strict=True):
             temporary.replace(path)

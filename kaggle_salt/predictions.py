@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError
-from kaggle_salt.files import read_json, vouched, vouched_for
+from kaggle_salt.files import HASH_KEY, read_json, vouched, vouched_for
 from kaggle_salt.runs import train_anew
 
 #: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
@@ -124,6 +124,12 @@ def _says(ids: Sequence[str], manifest: Mapping[str, Any]) -> dict[str, Any]:
 def exists(stem: Path) -> bool:
     """Whether a whole set of predictions lies at ``stem``."""
     return _document(stem).exists()
+
+
+def stated_hash(stem: Path) -> str | None:
+    """Hash of the probabilities as their document states it; None where there is none."""
+    stated = read_json(_document(stem)).get(HASH_KEY) if exists(stem) else None
+    return None if stated is None else str(stated)
 
 
 def load_same(stem: Path, ids: Sequence[str], manifest: Mapping[str, Any]) -> Predictions | None:

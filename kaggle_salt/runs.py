@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
+from kaggle_salt.lease import is_lease, owner
 
 #: What the manifest says of its kind: of a run of imported predictions, and of a pretraining.
 FOREIGN, PRETRAINING = "foreign", "pretraining"
@@ -74,6 +76,22 @@ class TrainingFolder:
     @property
     def started(self) -> bool:
         return self.checkpoint.exists() or self.history.exists() or self.finished
+
+    def clear(self) -> None:
+        """Remove what the training left, but for what is the run's, and the lease.
+
+        The summary goes first, so that at no instant it vouches for what is gone, and the
+        history last: as long as anything is left the training counts as begun.
+        """
+        run = RunFolder(self.path)  # a pretraining's is its own
+        ordered = {self.summary, self.checkpoint, self.history}
+        rest = set(self.path.glob("*")) - ordered - {run.config, run.manifest}
+        others = sorted(path for path in rest if not is_lease(path))
+        for path in (self.summary, self.checkpoint, *others, self.history):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def origin(self) -> dict[str, Any]:
         """What the weights say of their training, wherever they are copied to."""
@@ -209,9 +227,13 @@ class RunFolder:
         ]  # fmt: skip
 
     def claimed_folds(self) -> list[int]:
-        """Numbers of the folds that have a folder, even if their first epoch is still going on."""
+        """Numbers of the folds that were begun, or whose first epoch is going on; ascending.
+
+        What a process left that was killed in its first epoch claims nothing.
+        """
         names = (child.name for child in self.path.glob("fold*") if child.is_dir())
-        return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
+        folds = sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
+        return [n for n in folds if self.fold(n).started or owner(self.fold(n).path)]
 
 
 def manifest_part(run: Path, keys: Sequence[str]) -> dict[str, Any]:

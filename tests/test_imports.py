@@ -18,8 +18,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "runs", "runs_pretraining", "predictions", "pseudo_labels", "pseudo_origin",
-    "presets",
+    "errors", "files", "lease", "runs", "runs_pretraining", "predictions", "presets",
+    "pseudo_labels", "pseudo_origin",
     "config", "config_table", "config_stage", "config_readers", "config_faults", "config_file",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
@@ -29,7 +29,8 @@ BELOW_SHELL = {*WORDS, *WINGS, "competition", "sections", "synthetic", "report",
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
-    "runs": {"errors", "files"},
+    "lease": {"errors", "files"},
+    "runs": {"errors", "files", "lease"},
     "runs_pretraining": {"errors", "files", "runs"},
     "predictions": {"errors", "files", "runs"},
     "pseudo_labels": {"errors", "files", "pseudo_origin"},

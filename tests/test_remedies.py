@@ -487,6 +487,11 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("submit", "--ensemble", "tinny", "--name", "first", "--out", "o"),
                   called("ensemble", "tiny", *CPU), ("o/first.*",), again=False),
     ],
+    "submit:_require_test_predictions": [
+        Situation(("submit",),
+                  all_of(BOTH, edit("runs/ensemble/both/test.json", '_hash": "', '_hash": "0')),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
     "decided:chosen_rule#2": [
         Situation(("submit",), all_of(BOTH, without("rule")),
                   ("runs/ensemble/both/*", "submissions/*")),

@@ -14,12 +14,20 @@ from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, TYPE, coverages
 from kaggle_salt.competition.mask_types import mask_types
 from kaggle_salt.errors import DataError, salt_command
-from kaggle_salt.files import write_text
+from kaggle_salt.files import create_text, write_text
 
 
-def write_folds(path: Path, table: pd.DataFrame) -> None:
-    """Write a fold table as CSV, atomically."""
+def write_folds(path: Path, table: pd.DataFrame, *, overwrite: bool = True) -> bool:
+    """Write a fold table as CSV, atomically.
+
+    Returns:
+        Whether it was written: without ``overwrite`` it is not if another file is there, even one
+        that was written a moment before.
+    """
+    if not overwrite:
+        return create_text(path, folds_text(table))
     write_text(path, folds_text(table))
+    return True
 
 
 def folds_text(table: pd.DataFrame) -> str:

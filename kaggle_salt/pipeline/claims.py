@@ -10,7 +10,7 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_file import dump_config
 from kaggle_salt.config_readers import read_part
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json, write_text
+from kaggle_salt.files import read_json, vouched
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.pipeline.plan import PLAN, Plan
 from kaggle_salt.runs import RunFolder, package_versions
@@ -35,6 +35,17 @@ def refuse_pretext(config: Config) -> None:
             expected="pretext.name = none",
             next_step="another preset or file, or what is pretrained so in model.weights",
         )
+
+
+def refuse_unclaimed(run: RunFolder) -> None:
+    """Refuse a run with folds that lost what says of what they were made: no guess is written."""
+    for path in (run.config, run.manifest):
+        if not path.exists():
+            raise DataError(
+                f"run {run.name} has something trained in it, and no {path.name}",
+                expected="the file that was written when the run was begun",
+                next_step="restore it, or start a new run with --run NAME",
+            )
 
 
 def refuse_other_data(run: RunFolder, hashes: Mapping[str, str]) -> None:
@@ -79,10 +90,10 @@ def claim(
     because: str,
     kind: str = "",
 ) -> None:
-    """Write configuration and manifest, unless a fold that stays was trained with those there.
+    """Write configuration and manifest together, for a run in which nothing is trained.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, which the caller owns (see :mod:`kaggle_salt.lease`).
         config: What will be trained.
         hashes: What the manifest says of the data, and of the weights it starts from.
         plan: How it was fitted to a budget, if it was.
@@ -90,10 +101,7 @@ def claim(
         because: Why this preset, where nobody named one.
         kind: Of the run, where it is none of folds.
     """
-    if run.manifest.exists() and run.claimed_folds():
-        return
     asked = f"# planned for {plan.asked} a fold: see manifest.json\n" if plan else ""
-    write_text(run.config, asked + dump_config(config))
     manifest = {
         "run": run.name,
         **({"kind": kind} if kind else {}),
@@ -106,4 +114,6 @@ def claim(
         "versions": package_versions(),
         "config": read_part(config),
     }
-    write_json(run.manifest, manifest)
+    with vouched(run.manifest, run.config) as draft:
+        draft.paths[0].write_text(asked + dump_config(config), encoding="utf-8", newline="\n")
+        draft.document.update(manifest)

@@ -20,6 +20,7 @@ from kaggle_salt.ensembling.thresholds import (
 )
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
+from kaggle_salt.lease import hold
 from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.members import (
     Member,
@@ -40,6 +41,7 @@ from kaggle_salt.pipeline.scores import (
     type_table,
 )
 from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.predictions import stated_hash
 from kaggle_salt.report.curves import threshold_curve
 from kaggle_salt.runs import FOREIGN
 
@@ -115,8 +117,7 @@ def ensemble(
         listener: Told how the work goes.
 
     Raises:
-        ConfigError: Unknown run, average or step, no trained fold, wrong weights, or a fold is
-            missing and ``require_all`` is set.
+        ConfigError: Unknown run, average or step, wrong weights, or folds that must be there.
         DataError: The runs, or the mosaics, do not belong to this data.
     """
     listener = listener or Listener()
@@ -130,9 +131,10 @@ def ensemble(
     report_missing(missing, require_all, listener)
     folder = _folder(workspace, "+".join(missing) if name is None else name)
     truth = Truth.of(competition, table, choose_postprocessing(post, competition, listener, opened))
-    judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
-    report = _report(folder, how, judged, missing, competition, opened, listener)
-    _write(report, judged, competition, opened, device, listener)
+    with hold(folder):  # of two of one name, one is written whole
+        judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
+        report = _report(folder, how, judged, missing, competition, opened, listener)
+        _write(report, judged, competition, opened, device, listener)
     return report
 
 
@@ -180,7 +182,9 @@ def _write(
     stem = report.folder / "test"
     blend_test(judged.members, competition, stem, report.how, device, listener)
     made = _manifest(report, judged.members, competition)
-    write_json(manifest, {**made, "mosaic": mosaic.as_json(report.mosaic) if mosaic else None})
+    test_hash = stated_hash(stem) if competition.test_ids else None
+    told = {"mosaic": mosaic.as_json(report.mosaic) if mosaic else None, "test_hash": test_hash}
+    write_json(manifest, {**made, **told})
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ comes from, and a model card. It has no out-of-fold predictions.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from kaggle_salt.files import files_hash, read_json, write_json, write_text
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles
 from kaggle_salt.learning.keeping import halve_weights
+from kaggle_salt.lease import hold
 from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
@@ -165,7 +165,8 @@ def _clear(out: Path, *, overwrite: bool) -> None:
             next_step="--overwrite to replace it" if packed else "--out FOLDER",
         )
     for fold in old.claimed_folds():
-        shutil.rmtree(old.fold(fold).path)
+        old.fold(fold).clear()
+        old.fold(fold).path.rmdir()
     old.manifest.unlink()
 
 
@@ -265,18 +266,18 @@ def predict_test_tiles(
     folder = workspace.ensembles / run.name
     made = {**(finished.made or {}), "name": run.name, "data_hash": competition.data_hash}
     manifest = {
-        "kind": "test",
-        "members": made["members"],
-        "data_hash": competition.test_hash,
-        "tta": finished.config.inference.tta,
-    }
-    if predictions.load_same(folder / "test", ids, manifest) is None:
-        levels_of = tile_predictor(finished, device)
-        progress = listener.progress(f"{run.name}: test tiles")
-        (folder / "ensemble.json").unlink(missing_ok=True)  # it is for other numbers
-        with predictions.create(folder / "test", ids, competition.tile_shape, manifest) as out:
-            for block in blocks(out, tiles):
-                out[block] = levels_of(tiles[block])
-                progress(min(block.stop, len(ids)), len(ids))
-    write_json(folder / "ensemble.json", made)
+        "kind": "test", "members": made["members"],
+        "data_hash": competition.test_hash, "tta": finished.config.inference.tta,
+    }  # fmt: skip
+    with hold(folder):
+        if predictions.load_same(folder / "test", ids, manifest) is None:
+            levels_of = tile_predictor(finished, device)
+            progress = listener.progress(f"{run.name}: test tiles")
+            (folder / "ensemble.json").unlink(missing_ok=True)  # it is for other numbers
+            with predictions.create(folder / "test", ids, competition.tile_shape, manifest) as out:
+                for block in blocks(out, tiles):
+                    out[block] = levels_of(tiles[block])
+                    progress(min(block.stop, len(ids)), len(ids))
+        made["test_hash"] = predictions.stated_hash(folder / "test")
+        write_json(folder / "ensemble.json", made)
     return run.name

@@ -64,17 +64,15 @@ def make_fold_table(
     )  # fmt: skip
     _tell_of_tiles(competition, table, groups or [], listener)
     # a table is all there is to say of itself: no document vouches for it, its text is compared
-    there = workspace.folds.exists()
-    same = says_the_same(workspace.folds, table)
-    if there and not same and not overwrite:
+    written = not says_the_same(workspace.folds, table)
+    written = written and write_folds(workspace.folds, table, overwrite=overwrite)
+    if not (written or says_the_same(workspace.folds, table)):
         raise ConfigError(
             f"{workspace.folds} holds another fold table",
             expected="the same table, or none; runs trained on it would no longer match",
             next_step="--out FILE for a second table, or --overwrite",
         )
-    if not same:
-        write_folds(workspace.folds, table)
-    listener.note(f"{workspace.folds}: {'unchanged' if same else 'written'}")
+    listener.note(f"{workspace.folds}: {'written' if written else 'unchanged'}")
     return summarise(table, dict(zip(competition.ids, competition.depths.tolist(), strict=True)))
 
 

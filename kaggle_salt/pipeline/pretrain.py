@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from kaggle_salt.learning.pretraining import (
     read_pretraining,
 )
 from kaggle_salt.learning.pretraining import pretrain as learn
+from kaggle_salt.lease import hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
-from kaggle_salt.pipeline.claims import claim, refuse_both, refuse_other_data
+from kaggle_salt.pipeline.claims import claim, refuse_both, refuse_other_data, refuse_unclaimed
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.starting_weights import examine_for_pretraining, refuse_to_delete
 from kaggle_salt.pipeline.training_data import settle_for
@@ -91,6 +94,7 @@ def pretrain(
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     planner = Planner(run, config, budget, compute, frozenset([NO_FOLD] if overwrite else ()))
     config, plan = planner.recorded(listener)
+    refuse_owned(run.path)
     _check_folder(run, config, hashes, resume=resume, overwrite=overwrite)
     if run.training.finished and not overwrite:
         listener.note(f"pretraining {run.name} is finished; nothing to do")
@@ -99,10 +103,32 @@ def pretrain(
     weights = _checked_start(run, config, tiles, overwrite, listener)
     if budget and not plan:
         config, plan = planner.make(tiles, listener)
-    if overwrite and run.pretraining:
-        shutil.rmtree(run.path)
-    claim(run, config, {**hashes, **weights}, plan, compute, "", kind=PRETRAINING)
-    return _learn(run, config, tiles, compute, listener)
+    write = partial(claim, run, config, {**hashes, **weights}, plan, compute, "", kind=PRETRAINING)
+    with _owned(run, config, hashes, write, resume=resume, overwrite=overwrite):
+        return _learn(run, config, tiles, compute, listener)
+
+
+@contextmanager
+def _owned(
+    run: PretrainingRun,
+    config: Config,
+    hashes: dict[str, str],
+    write: Callable[[], None],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Iterator[None]:
+    """Own the run, and let what it is made of be written (``write``) if it is begun anew.
+
+    All is looked at again, for another process may have begun it since.
+    """
+    with hold(run.path):
+        kept = _check_folder(run, config, hashes, resume=resume, overwrite=overwrite)
+        if run.pretraining and not kept:
+            run.training.clear()
+        if not kept:
+            write()
+        yield
 
 
 def _learn(
@@ -112,6 +138,8 @@ def _learn(
     compute: Compute,
     listener: Listener,
 ) -> PretrainingReport:
+    if run.training.finished:  # by another process, meanwhile
+        return _report(run, read_pretraining(run.training))
     listener.note(
         f"pretraining {run.name}: {config.pretext.name} on {len(tiles.train_rows)} tiles, "
         f"masks unseen, on {compute}"
@@ -152,11 +180,16 @@ def _all_images(competition: Competition) -> NDArray[np.uint8]:
 
 def _check_folder(
     run: PretrainingRun, config: Config, hashes: dict[str, str], *, resume: bool, overwrite: bool
-) -> None:
-    """Refuse to mix configurations or data, or to touch what is half done unasked."""
+) -> bool:
+    """Refuse to mix configurations or data, or to touch what is half done unasked.
+
+    Returns:
+        Whether what was begun with the configuration there stays.
+    """
     refuse_both(resume=resume, overwrite=overwrite)
     if overwrite or not run.claimed_folds():
-        return
+        return False
+    refuse_unclaimed(run)
     again = ("pretrain", "--run", run.name)
     changed = differences(load_run_config(run.config), config)
     if changed:
@@ -174,6 +207,7 @@ def _check_folder(
             next_step=f"go on with it: {salt_command(*again, '--resume')}, or start it anew: "
             + run.training.anew,
         )
+    return True
 
 
 def _report(run: PretrainingRun, summary: PretrainingSummary) -> PretrainingReport:

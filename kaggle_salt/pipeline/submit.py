@@ -116,7 +116,7 @@ def _write(
     competition: Competition,
     overwrite: bool,
 ) -> dict[str, Any]:
-    _require_test_predictions(folder)
+    _require_test_predictions(folder, made)
     around = told_mosaic(made.get("mosaic"), competition, make_ensemble_again(made))
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
@@ -186,12 +186,19 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
     return workspace.ensembles / name
 
 
-def _require_test_predictions(folder: Path) -> None:
+def _require_test_predictions(folder: Path, made: Mapping[str, Any]) -> None:
+    """Refuse an ensemble without predictions of test tiles, or with those of another one."""
     if not predictions.exists(folder / "test"):
         raise DataError(
             f"the ensemble {folder.name} has no predictions of test tiles",
             expected="an ensemble made where the test tiles and sample_submission.csv were",
             next_step="put them beside the training tiles and make the ensemble again",
+        )
+    if predictions.stated_hash(folder / "test") != made.get("test_hash"):
+        raise DataError(
+            f"the predictions in {folder} are not those that ensemble.json is about",
+            expected="both from one call of salt ensemble",
+            next_step=make_ensemble_again(made),
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import ConfigError, salt_command
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
+from kaggle_salt.lease import hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.claims import (
     claim,
     refuse_both,
     refuse_other_data,
     refuse_other_weights,
+    refuse_unclaimed,
 )
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.prediction_pictures import draw_fold
@@ -29,6 +32,9 @@ from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import RunFolder, train_anew
+
+#: Seconds to wait for another process that sets up the same run.
+SETTING_UP = 30.0
 
 
 def train(
@@ -73,14 +79,46 @@ def train(
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
     planner = Planner(run, config, budget, compute, frozenset(data.folds if overwrite else ()))
     config, plan = planner.recorded(listener)
-    _check_folders(run, config, data, resume=resume, overwrite=overwrite)
+    asked = {"resume": resume, "overwrite": overwrite}
+    _check_folders(run, config, data, **asked)
     to_train, weights = _checked_start(run, config, data, workspace.folds, overwrite, listener)
     if budget and not plan:
         config, plan = planner.make(data.tiles(to_train[0]), listener)
-    for number in data.folds if overwrite else ():
-        shutil.rmtree(run.fold(number).path, ignore_errors=True)
-    claim(run, config, {**data.hashes, **weights}, plan, compute, because)
-    return [_train_one(run, config, number, data, compute, listener) for number in data.folds]
+    write = partial(claim, run, config, {**data.hashes, **weights}, plan, compute, because)
+    with _owned(run, config, data, to_train, weights, write, **asked) as leases:
+        return [_train_one(run, config, n, data, compute, listener, leases) for n in data.folds]
+
+
+@contextmanager
+def _owned(
+    run: RunFolder,
+    config: Config,
+    data: TrainingData,
+    folds: Sequence[int],
+    weights: Mapping[str, Any],
+    write: Callable[[], None],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Iterator[Mapping[int, ExitStack]]:
+    """Own the folds to train, each until its stack is closed; what begins anew is empty.
+
+    All is looked at again, for another process may have begun the run or a fold since. What the
+    run is made of is written (``write``) before any fold begins.
+    """
+    with ExitStack() as all_of_them:
+        with hold(run.path, patience=SETTING_UP):
+            kept = _check_folders(run, config, data, resume=resume, overwrite=overwrite)
+            refuse_other_weights(run, weights, data.folds if overwrite else ())
+            leases = {number: all_of_them.enter_context(ExitStack()) for number in folds}
+            for number, lease in leases.items():
+                lease.enter_context(hold(run.fold(number).path))
+            for folder in map(run.fold, folds):
+                if overwrite or not (folder.finished or folder.checkpoint.exists()):
+                    folder.clear()
+            if not kept:
+                write()
+        yield leases
 
 
 def _checked_start(
@@ -114,10 +152,12 @@ def _train_one(
     data: TrainingData,
     compute: Compute,
     listener: Listener,
+    leases: Mapping[int, ExitStack],
 ) -> FoldSummary:
+    """Train a fold, and give it back."""
     folder = run.fold(fold)
     listener.fold_starts(folder)
-    if folder.finished:
+    if folder.finished or fold not in leases:
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
     tiles = data.tiles(fold)
@@ -130,15 +170,11 @@ def _train_one(
     )
     if config.training.compile:
         listener.note("the first step with each input size compiles the network: a minute or more")
-    folder.path.mkdir(parents=True, exist_ok=True)  # another process sees that the run is in use
-    try:
+    with leases[fold]:
         summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)
-    finally:
-        with contextlib.suppress(OSError):  # succeeds if no epoch was finished
-            folder.path.rmdir()
-    title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
-    learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
-    draw_fold(config, folder, tiles, data.competition.ids, compute)
+        title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
+        learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+        draw_fold(config, folder, tiles, data.competition.ids, compute)
     return summary
 
 
@@ -149,12 +185,21 @@ def _check_folders(
     *,
     resume: bool,
     overwrite: bool,
-) -> None:
-    """Refuse to mix configurations or data in a run, or to touch a half-trained fold unasked."""
+) -> bool:
+    """Refuse to mix configurations or data in a run, or to touch a half-trained fold unasked.
+
+    Refused are also folds that another process trains.
+
+    Returns:
+        Whether folds stay that were trained with the configuration there.
+    """
     refuse_both(resume=resume, overwrite=overwrite)
+    for number in data.folds:
+        refuse_owned(run.fold(number).path)
     asked = ("train", "--run", run.name, "--fold", ",".join(map(str, data.folds)))
     others = set(run.claimed_folds()) - (set(data.folds) if overwrite else set())
-    if run.config.exists() and others:
+    if others:
+        refuse_unclaimed(run)
         changed = differences(load_run_config(run.config), config)
         if changed:
             raise ConfigError(
@@ -163,7 +208,6 @@ def _check_folders(
                 next_step="--run NEW_NAME for a new run, or with the configuration it has: "
                 + salt_command(*asked, "--config", run.config, *["--resume"] * resume),
             )
-    if run.manifest.exists() and others:
         refuse_other_data(run, data.hashes)
     halves = [fold for fold in data.folds if fold in run.unfinished_folds()]
     if halves and not (resume or overwrite):
@@ -173,3 +217,4 @@ def _check_folders(
             next_step=f"go on with it: {salt_command(*asked, '--resume')}, or start it anew: "
             + train_anew(run.fold(halves[0]).path),
         )
+    return bool(others)

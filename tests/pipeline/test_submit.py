@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def write_ensemble(workspace: Workspace, name: str, made: TinyCompetition, seed:
         "data_hash": "cd" * 32,
         "decision": {"rule": RULE.as_json(), "score": 0.8125, "interval": [0.8, 0.825]},
         "out_of_fold": {"tiles": 9, "score_cross_fitted": 0.8125},
+        "test_hash": predictions.stated_hash(folder / "test"),
     }
     write_json(folder / "ensemble.json", manifest)
 
@@ -222,6 +224,9 @@ def test_a_submission_that_says_the_same_of_nearly_every_tile_is_warned_of(
         test = predictions.load(workspace.ensembles / "quick/test", memory_map=False)
         salt = Predictions(test.ids, np.maximum(test.probabilities, 1))
         predictions.save(workspace.ensembles / "quick/test", salt)
+        document = workspace.ensembles / "quick/ensemble.json"
+        stated = predictions.stated_hash(workspace.ensembles / "quick/test")
+        write_json(document, {**read_json(document), "test_hash": stated})
     for _ in range(2):  # also of one that is there already
         submit(workspace, threshold=threshold, min_area=0, name=kind, listener=heard)
     told = rf"9 of 9 masks are {kind}; of the training masks \d+% are: look at the rule, at "
@@ -243,3 +248,14 @@ def test_nearly_every_is_95_percent_unless_training_masks_are_so_too(
     salt = np.ones((100, 8, 8), dtype=bool)
     rare = salt & (np.arange(100) < 3)[:, None, None]
     assert (warned(94, salt), warned(95, salt), warned(95, rare)) == (False, True, False)
+
+
+def test_predictions_of_another_ensemble_are_refused(
+    workspace: Workspace, made: TinyCompetition
+) -> None:
+    write_ensemble(workspace, "other", made, seed=1)
+    for name in ("test.json", "test.npy"):
+        shutil.copy(workspace.ensembles / "other" / name, workspace.ensembles / "quick" / name)
+    with pytest.raises(DataError, match=r"are not those that(.|\n)*salt ensemble quick --name"):
+        submit(workspace, ensemble="quick")
+    assert not workspace.submissions.exists()
