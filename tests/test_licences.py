@@ -16,6 +16,8 @@ KNOWN = re.compile(
     r"|Apache Software License|The Unlicense \(Unlicense\)"
     # copyleft of single files, which are not changed here
     r"|MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)"
+    # copyleft of a library, of an extra: it is loaded as it is
+    r"|LGPL-3\.0-or-later"
     # for use with NVIDIA's GPUs; comes with torch, and is not handed on by this package
     r"|LicenseRef-NVIDIA-Proprietary|NVIDIA Proprietary Software)"
 )
