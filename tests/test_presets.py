@@ -86,7 +86,7 @@ def test_presets_are_found_by_name() -> None:
     assert preset_path("unet").name == "unet.toml"
     with pytest.raises(ConfigError, match=r"'resnet43'\n.*'resnet34'(.|\n)*--config"):
         preset_path("resnet43")
-    with pytest.raises(ConfigError, match=r"one of normgrad, pseudo, quick, resnet34, .*xception"):
+    with pytest.raises(ConfigError, match=r"one of night, normgrad, pseudo, quick, .*xception"):
         preset_path("")
 
 

@@ -43,7 +43,8 @@ InlineByte = Annotated[
     int | None, typer.Option(help="SEG-Y: first byte of a trace's inline number; else 189.")
 ]
 CrosslineByte = Annotated[
-    int | None, typer.Option(help="SEG-Y: first byte of a trace's crossline number; else 193.")
+    int | None,
+    typer.Option("--xline-byte", help="SEG-Y: first byte of a trace's crossline number; else 193."),
 ]
 Part = Annotated[
     str | None,

@@ -39,7 +39,9 @@ def look_at_run(workspace: Workspace, name: str) -> list[Sign]:
     if not run.manifest.exists() and not run.claimed_folds():
         open_run(workspace.runs, name)  # says that there is none
     signs = list(_foreign(run) if run.foreign else _trained(run, workspace))
-    for document in sorted(run.path.rglob("*.json")):
+    # a trained run's manifest vouches for its configuration, which is looked at by what it says
+    seen = set() if run.foreign else {run.manifest}
+    for document in sorted(set(run.path.rglob("*.json")) - seen):
         signs += _vouched(run, document)
     signs += look_at_products(workspace, run)
     signs += _leftovers(run.path, workspace.ensembles, *cache.roots(workspace.data))
@@ -211,7 +213,7 @@ def _vouched(run: RunFolder, document: Path) -> Iterator[Sign]:
     try:
         vouches = HASH_KEY in read_json(document)
     except DataError as error:
-        if document not in (run.manifest, fold.summary):  # looked at already
+        if document != fold.summary:  # looked at already
             yield Sign(about, error.found, remedy, damaged=True)
         return
     if vouches:

@@ -124,7 +124,7 @@ def _tell(
         listener.warn(
             f"{survey.path} has no line numbers at {where} of its traces' headers: its "
             f"{survey.traces} traces are taken for one 2-D line in the file's order; if it is 3-D, "
-            "say where they are: --inline-byte and --crossline-byte"
+            "say where they are: --inline-byte and --xline-byte"
         )
     elif repeated := numbers.repeated():
         listener.warn(
@@ -137,7 +137,7 @@ def _tell(
             f"{survey.path} has a line of {longest} traces of {survey.samples} samples, by the "
             f"numbers at {where} of their headers",
             expected=f"lines of at most {MOST_SAMPLES} samples",
-            next_step="say where the numbers are: --inline-byte and --crossline-byte",
+            next_step="say where the numbers are: --inline-byte and --xline-byte",
         )
 
 

@@ -103,7 +103,7 @@ class Survey:
             raise ConfigError(
                 f"no number of a trace's header begins at byte {byte}",
                 expected="the first byte of one, as 189 and 193, 9 and 21, or 233 and 237",
-                next_step="--inline-byte and --crossline-byte, as the survey's text header says",
+                next_step="--inline-byte and --xline-byte, as the survey's text header says",
             )
         words: NDArray[np.int32] = self.file.attributes(byte)[:].astype(np.int32)
         return words

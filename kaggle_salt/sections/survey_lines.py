@@ -109,7 +109,7 @@ def choose_directions(there: tuple[Direction, ...], along: Along | None) -> tupl
             f"the survey has no {missing[0]}s",
             expected="traces that share a line number",
             next_step=f"leave out --along {along}; or, if it is 3-D, say where its headers have "
-            "the numbers: --inline-byte and --crossline-byte",
+            "the numbers: --inline-byte and --xline-byte",
         )
     return wanted
 

@@ -174,7 +174,7 @@ def test_a_2d_line_with_numbers_is_one_line(trained: Path, own: int) -> None:
 
 def test_numbers_are_read_where_it_is_told(trained: Path) -> None:
     write_survey(SURVEY, IRREGULAR, at=(9, 21))
-    salt("predict", SURVEY, "--run", "tiny", "--inline-byte", 9, "--crossline-byte", 21, *CPU)
+    salt("predict", SURVEY, "--run", "tiny", "--inline-byte", 9, "--xline-byte", 21, *CPU)
     expected = expected_levels(IRREGULAR, "inline")
     assert read_samples(RESULT) == pytest.approx(expected / 255, rel=1e-6)
 
@@ -319,7 +319,7 @@ def test_a_result_that_is_there_is_replaced_only_when_told(trained: Path) -> Non
         (("--stretch",), "--stretch is given", 2),
         (("line.png",), r"the survey survey.sgy and 1 more", 2),
         (("--run", "tinny"), "there is no run 'tinny'", 2),
-        (("--inline-byte", 231, "--crossline-byte", 1, "--along", "both"), "no crosslines", 2),
+        (("--inline-byte", 231, "--xline-byte", 1, "--along", "both"), "no crosslines", 2),
     ],
 )  # fmt: skip
 def test_bad_options_change_nothing(
