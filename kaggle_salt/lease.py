@@ -24,9 +24,9 @@ import functools
 import json
 import math
 import os
+import platform
 import re
 import secrets
-import socket
 import tempfile
 import threading
 import time
@@ -78,7 +78,7 @@ class Holder:
         """A new lease's."""
         pid, since = os.getpid(), datetime.now().astimezone().isoformat(timespec="seconds")
         token = secrets.token_hex(8)
-        return cls(socket.gethostname(), _machine(), pid, _began(pid), since, token)
+        return cls(platform.node(), _machine(), pid, _began(pid), since, token)
 
     def __str__(self) -> str:
         if not self.pid:
@@ -88,7 +88,7 @@ class Holder:
     @property
     def known_here(self) -> bool:
         """Whether this machine can tell if the process lives."""
-        here = (socket.gethostname(), _machine())
+        here = (platform.node(), _machine())
         return bool(self.began and self.machine) and (self.host, self.machine) == here
 
 

@@ -132,7 +132,7 @@ def test_wrong_runs_and_weights(
 ) -> None:
     with pytest.raises(ConfigError, match=fault):
         ensemble(WORKSPACE, runs, weights=weights, device="cpu")
-    assert not WORKSPACE.ensembles.exists()
+    assert not list(WORKSPACE.ensembles.glob("*"))
 
 
 def test_other_data_is_refused(trained: Path) -> None:
