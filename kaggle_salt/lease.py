@@ -13,8 +13,9 @@ owner is whoever holds the highest number.
   and one that was not touched for :data:`DEAD_AFTER` seconds is dead. The time is that of the
   disk, so that the clocks of two machines need not agree.
 - *Looking.* Before each file that it writes in the folder (see :func:`kaggle_salt.files.guarded`)
-  the owner looks whether it still is the owner; if not, it stops with a :class:`BusyError` and
-  writes nothing. So one that was thought dead, its machine asleep or its disk away, does no harm.
+  the owner looks whether its own lease is still there: whoever takes over removes it, a claim that
+  fails does not. If it is gone, the owner stops with a :class:`BusyError` and writes nothing. So
+  one that was thought dead, its machine asleep or its disk away, does no harm.
 - *Giving back.* The file goes in the end, and with it the folder if nothing else is in it.
 """
 
@@ -165,9 +166,10 @@ def _take(folder: Path, until: float) -> tuple[Path, Holder]:
 
 
 def _refuse_lost(path: Path, mine: Holder) -> None:
-    _, holder = _highest(path.parent)
-    if holder == mine:
+    # by its own file: one that takes over removes it, and a higher one may be a claim that fails
+    if _read(path) == mine:
         return
+    _, holder = _highest(path.parent)
     now = f"is held by {holder}" if holder else "is not held by this process any more"
     raise BusyError(
         f"{path.parent} {now}: this process stops, and writes nothing more there",

@@ -144,6 +144,8 @@ def test_who_lost_its_lease_writes_nothing_more(tmp_path: Path) -> None:
     with hold(tmp_path):
         write_text(kept, "mine")
         leave(tmp_path, ELSEWHERE, 2)
+        write_text(kept, "mine")  # a claim alone changes nothing: it may fail
+        (tmp_path / "lease-1.json").unlink()
         with pytest.raises(BusyError, match=r"is held by process \d+ on elsewhere"):
             write_text(kept, "not mine any more")
         with pytest.raises(BusyError, match="writes nothing more there"):
