@@ -22,15 +22,12 @@ from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.decided import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, open_members, out_of_fold
 from kaggle_salt.pipeline.scores import Truth
-from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder
 
 #: One fold of a run, as ``quick/fold0``.
 _FOLD = re.compile(r"(?P<run>.+)/fold(?P<fold>\d+)")
-
-#: What the name of an ensemble may begin with, where a run has the same.
-_ENSEMBLE = "ensemble/"
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def _open(
         return Contender(name, (_only(member, int(fold["fold"])),))
     if _is_run(workspace, name):
         return Contender(name, _members(workspace, [name], None, competition, listener))
-    ensemble = name.removeprefix(_ENSEMBLE)
+    ensemble = name.removeprefix(ENSEMBLE)
     made = workspace.ensembles / ensemble / "ensemble.json"
     if not made.is_file():  # a name without a + is of one run, which there is not
         return Contender(name, _members(workspace, name.split("+"), None, competition, listener))
@@ -140,8 +137,7 @@ def _is_run(workspace: Workspace, name: str) -> bool:
 def _refuse_unknown(workspace: Workspace, runs: Sequence[str]) -> None:
     unknown = [name for name in runs if not _is_run(workspace, name)]
     if unknown:
-        places = ("*/config.toml", "*/manifest.json", "ensemble/*/ensemble.json")
-        known = {path.parent.name for place in places for path in workspace.runs.glob(place)}
+        known = workspace.known_names()
         raise ConfigError(
             f"there is no run and no ensemble '{unknown[0]}' in {workspace.runs}",
             expected=nearest(unknown[0], known) if known else "a run made by salt train",

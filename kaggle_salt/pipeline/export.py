@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt import predictions
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import load_run_config
@@ -20,6 +19,7 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.export import COMPUTE, export_onnx, require_packages
 from kaggle_salt.learning.fold import final_framing, load_networks, read_summary
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.finished import tile_shape_of
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run, package_versions
@@ -105,7 +105,7 @@ def _export(
 ) -> ExportReport:
     config = load_run_config(run.config)
     networks = [load_networks(config, run.fold(fold), COMPUTE) for fold in folds]
-    shape = _tile_shape(run, folds[0])
+    shape = tile_shape_of(run, folds[0])
     coloured = config.input.channels == "rgb"
     count = sum(map(len, networks))
     listener.note(
@@ -119,12 +119,6 @@ def _export(
     framing, tiles = final_framing(config, shape), drawn_tiles(shape, coloured=coloured)
     difference = export_onnx(networks, framing, config.inference.tta, tiles, path, metadata)
     return ExportReport(path, path.stat().st_size, difference, metadata)
-
-
-def _tile_shape(run: RunFolder, fold: int) -> tuple[int, int]:
-    """(height, width) of the tiles that a run was trained on, in pixels."""
-    height, width = predictions.load(run.fold(fold).oof).probabilities.shape[1:]
-    return height, width
 
 
 def drawn_tiles(shape: tuple[int, int], *, coloured: bool) -> NDArray[np.uint8]:

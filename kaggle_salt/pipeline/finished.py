@@ -129,7 +129,7 @@ def _open_model(model: str) -> RunFolder:
 
 def _open(run: RunFolder) -> FinishedRun:
     folds = trained_folds(run)
-    shape = _tile_shape(run, folds[0])
+    shape = tile_shape_of(run, folds[0])
     return FinishedRun(run, folds, load_run_config(run.config), shape, *_decision(run))
 
 
@@ -144,7 +144,7 @@ def _decision(run: RunFolder) -> tuple[dict[str, Any] | None, Path]:
     return made if alone else None, document
 
 
-def _tile_shape(run: RunFolder, fold: int) -> tuple[int, int]:
+def tile_shape_of(run: RunFolder, fold: int) -> tuple[int, int]:
     """(height, width) of the tiles that a run was trained on, in pixels."""
     told = read_json(run.manifest).get("tile_shape")  # what is shipped has no out-of-fold tiles
     if told is None:

@@ -14,11 +14,8 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.decided import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, open_members
-from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder
-
-#: What stands before the name of an ensemble where a run has the same.
-ENSEMBLE = "ensemble/"
 
 #: What every ensemble's document says.
 _KEYS = {"how", "members", "decision", "out_of_fold"}
@@ -90,8 +87,7 @@ def find_subject(
     folder = workspace.ensembles / name.removeprefix(ENSEMBLE)
     if (folder / "ensemble.json").exists():
         return _ensemble(workspace, folder, competition, listener)
-    places = ("*/config.toml", "*/manifest.json", "ensemble/*/ensemble.json")
-    known = {path.parent.name for place in places for path in workspace.runs.glob(place)}
+    known = workspace.known_names()
     raise ConfigError(
         f"there is no run or ensemble '{name}' in {workspace.runs}",
         expected=nearest(name, known) if known else "a run made by salt train",

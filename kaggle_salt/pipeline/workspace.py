@@ -10,6 +10,9 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.runs import FoldFolder
 
+#: What stands before the name of an ensemble where a run has the same.
+ENSEMBLE = "ensemble/"
+
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
 
@@ -44,6 +47,11 @@ class Workspace:
     @property
     def ensembles(self) -> Path:
         return self.runs / "ensemble"
+
+    def known_names(self) -> set[str]:
+        """Names of the runs and ensembles that are there, to offer the nearest of."""
+        places = ("*/config.toml", "*/manifest.json", "ensemble/*/ensemble.json")
+        return {path.parent.name for place in places for path in self.runs.glob(place)}
 
     def open(self, listener: Listener) -> Competition:
         """Open the competition's tiles, decoding them on the first time."""
