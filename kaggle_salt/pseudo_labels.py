@@ -8,7 +8,6 @@ what the labels were made of, what was selected, and the hash of the CSV. It is 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kaggle_salt.csv_files import LARGEST_TABLE, parse_csv
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import bytes_hash, vouched
+from kaggle_salt.files import bytes_hash, read_bytes, vouched
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
 
@@ -196,7 +196,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json(manifest_path(path).read_bytes())
+        return Manifest.model_validate_json(read_bytes(manifest_path(path)))
     except (OSError, ValidationError) as error:
         raise _unusable(path, f"{manifest_path(path)} cannot be read: {reason(error)}") from error
 
@@ -246,8 +246,8 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
 def _read_table(path: Path, content_hash: str) -> pd.DataFrame:
     """The CSV as text, if it is the one with this hash."""
     try:
-        content = path.read_bytes()
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        content = read_bytes(path, LARGEST_TABLE)
+        table = parse_csv(content)
     except (OSError, ValueError) as error:
         raise _unusable(path, f"{path} cannot be read: {reason(error)}") from error
     if bytes_hash(content) != content_hash:

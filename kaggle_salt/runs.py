@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
+from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command, shortened
 from kaggle_salt.files import read_json
 
 #: What the manifest of a run of imported predictions says of its kind.
@@ -18,6 +18,9 @@ RECORDED_PACKAGES = (
     "kaggle-salt", "torch", "timm", "segmentation-models-pytorch", "albumentations",
     "opencv-python-headless", "numpy", "pandas", "scikit-learn",
 )  # fmt: skip
+
+#: Bytes of the longest name of a run: file systems take 255, and there are endings to add.
+LONGEST_NAME = 200
 
 #: What of a run's manifest travels with the weights of its folds.
 ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
@@ -184,13 +187,43 @@ def _number(path: Path) -> int:
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
 
 
+def require_plain_name(name: str, what: str) -> None:
+    """Refuse a name that would not be one folder or file of its own.
+
+    Args:
+        name: Name of a run, an ensemble or a submission.
+        what: Which of them, with its article, for the message.
+
+    Raises:
+        ConfigError: The name is empty, hidden, a path, too long, or has what no line can show.
+    """
+    fits = len(name.encode(errors="replace")) <= LONGEST_NAME and name.isprintable()
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not fits:
+        raise ConfigError(
+            f"{what} cannot be called {shortened(repr(name))}",
+            expected="a plain name, without slashes and without a dot in front, "
+            f"of {LONGEST_NAME} bytes at most",
+            next_step="choose another name",
+        )
+
+
+def find_run(runs: Path, name: str) -> RunFolder:
+    """The folder of the run called ``name``, whether it is there or not.
+
+    Raises:
+        ConfigError: No run can be called so.
+    """
+    require_plain_name(name, "a run")
+    return RunFolder(runs / name)
+
+
 def open_run(runs: Path, name: str) -> RunFolder:
     """Find the run called ``name`` under the folder ``runs``.
 
     Raises:
         ConfigError: There is no such run; the message offers the nearest, or lists them all.
     """
-    run = RunFolder(runs / name)
+    run = find_run(runs, name)
     if run.foreign:
         raise ConfigError(
             f"run {name} holds predictions that another tool made, and no network",

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "runs", "predictions", "pseudo_labels", "presets",
+    "errors", "files", "csv_files", "runs", "predictions", "pseudo_labels", "presets",
     "config", "config_readers", "config_faults", "config_file",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
@@ -28,13 +28,14 @@ BELOW_SHELL = {*WORDS, *WINGS, "competition", "synthetic", "report", "pipeline"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "csv_files": {"files"},
     "runs": {"errors", "files"},
     "predictions": {"errors", "files", "runs"},
-    "pseudo_labels": {"errors", "files"},
+    "pseudo_labels": {"errors", "files", "csv_files"},
     "config": {"errors", "files"},
     "config_readers": {"config"},
     "config_faults": {"errors", "config", "config_readers"},
-    "config_file": {"errors", "config", "config_readers", "config_faults"},
+    "config_file": {"errors", "files", "config", "config_readers", "config_faults"},
     "presets": {"errors"},
     "competition": WORDS,
     "synthetic": {*WORDS, "competition"},

@@ -7,7 +7,7 @@ import pytest
 from kaggle_salt import runs
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import write_json
-from kaggle_salt.runs import RunFolder, open_run, package_versions
+from kaggle_salt.runs import RunFolder, open_run, package_versions, require_plain_name
 
 
 def contents(folder: Path) -> list[str]:
@@ -103,3 +103,17 @@ def test_the_manifest_of_a_run_is_plain_json(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "deep")
     write_json(run.manifest, {"packages": package_versions()})
     assert json.loads(run.manifest.read_text())["packages"]["numpy"] == metadata.version("numpy")
+
+
+@pytest.mark.parametrize("name", ["quick", "a+b", "2024-05-01 night", "größer"])
+def test_plain_names_pass(name: str) -> None:
+    require_plain_name(name, "a run")
+
+
+PATHS = ["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "../a"]
+
+
+@pytest.mark.parametrize("name", [*PATHS, "a\n", "a\0", "\udc80", "a" * 201, "é" * 101])
+def test_a_name_that_is_a_path_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="a run cannot be called"):
+        require_plain_name(name, "a run")

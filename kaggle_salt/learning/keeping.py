@@ -12,7 +12,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from kaggle_salt.config import StageConfig
-from kaggle_salt.files import atomic_path
+from kaggle_salt.files import atomic_path, parse
 from kaggle_salt.learning.averaging import WeightAverage
 from kaggle_salt.runs import FoldFolder
 
@@ -99,7 +99,7 @@ def read_origin(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            origin = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
+            origin = parse(json.loads, (file.metadata() or {}).get(ORIGIN, "{}"))
     except (OSError, ValueError, safetensors.SafetensorError):
         return {}
     return origin if isinstance(origin, dict) else {}

@@ -13,9 +13,9 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.networks.hub import lacking_weights
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import CPU_PRESET, FOLD_MINUTES, GPU_PRESET, preset_path
-from kaggle_salt.runs import RunFolder
+from kaggle_salt.runs import RunFolder, find_run
 
 #: Names of folders under ``runs`` that are no runs.
 RESERVED_NAMES = ("ensemble",)
@@ -135,14 +135,13 @@ def run_called(workspace: Workspace, name: str) -> RunFolder:
     Raises:
         ConfigError: No run can be called so.
     """
-    require_plain_name(name, "a run")
+    folder = find_run(workspace.runs, name)
     if name in RESERVED_NAMES:
         raise ConfigError(
             f"a run cannot be called '{name}'",
             expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
             next_step="--run NAME",
         )
-    folder = RunFolder(workspace.runs / name)
     if folder.foreign:
         raise ConfigError(
             f"run {name} holds predictions that another tool made",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError
 
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
@@ -50,24 +49,6 @@ class Workspace:
         for note in competition.notes:
             listener.note(note)
         return competition
-
-
-def require_plain_name(name: str, what: str) -> None:
-    """Refuse a name that would not be one folder or file of its own.
-
-    Args:
-        name: Name of a run, an ensemble or a submission.
-        what: Which of them, with its article, for the message.
-
-    Raises:
-        ConfigError: The name is empty, hidden, or a path.
-    """
-    if not name or name.startswith(".") or "/" in name or "\\" in name:
-        raise ConfigError(
-            f"{what} cannot be called '{name}'",
-            expected="a plain name, without slashes and without a dot in front",
-            next_step="choose another name",
-        )
 
 
 class Listener:
