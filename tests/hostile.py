@@ -67,7 +67,7 @@ def zip_of(name: str, packed: bytes, stated: int, *, method: int = DEFLATED) -> 
     return local + central + end
 
 
-class _Bomb:
+class Bomb:
     """Makes a folder when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
@@ -79,4 +79,4 @@ class _Bomb:
 
 def pickle_that_makes(trace: Path) -> bytes:
     """A pickle; whoever loads it will find the folder ``trace``."""
-    return pickle.dumps(_Bomb(trace))
+    return pickle.dumps(Bomb(trace))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ from tests.hostile import (
     BZIP2,
     DEFLATED,
     STORED,
+    Bomb,
     deflated_zeros,
     jpeg_of_size,
     memory_limit,
@@ -83,14 +85,6 @@ def test_a_picture_of_impossible_size_is_never_unpacked(made: TinyCompetition, w
     refused(3, "make-folds", found=found, expected=f"1 to {LARGEST_TILE} pixels a tile",
             then="salt download")  # fmt: skip
     assert found in salt("check", code=3).stdout
-
-
-@LINUX
-def test_a_header_that_fits_no_other_tile_costs_no_memory(made: TinyCompetition) -> None:
-    for tile in made.ids[1:]:
-        put(made.path / "train/images" / f"{tile}.png", png_of_size(8192, 8192, colour_type=6))
-    with memory_limit(1 << 28), pytest.raises(DataError, match=r"(?s)tile\d+.png"):
-        Competition.open(made.path)
 
 
 @LINUX
@@ -233,14 +227,14 @@ def test_configurations_nested_without_end(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize("text", [NESTED, "{a=" * DEEP, "{" + "a." * DEEP + "a=1}"])
 def test_settings_nested_without_end(text: str) -> None:
     refused(2, "train", "--preset", "quick", "--set", f"training.seed={text}",
-            found=r"--set training.seed=.{1,80}", expected="whole number", then="--set")  # fmt: skip
+            found="--set training.seed=", expected="whole number", then="--set")  # fmt: skip
     refused(2, "train", "--preset", "quick", "--set", f"{'a.' * DEEP}a=1",
             found="--set a.a.*nested too deeply", expected="levels", then="--set")  # fmt: skip
 
 
 def test_names_without_end_are_shortened(tmp_path: Path) -> None:
     put(tmp_path / "a.toml", f"{'x' * 60_000} = 1".encode())
-    with pytest.raises(ConfigError, match="unknown key 'x{60}") as caught:
+    with pytest.raises(ConfigError, match=r"unknown key 'x{60}") as caught:
         load_config(tmp_path / "a.toml")
     assert len(str(caught.value)) < 1000
 
@@ -294,8 +288,9 @@ def test_a_seed_beyond_64_bits_in_a_run(trained: Path) -> None:
     manifest.write_text(json.dumps(told | {"seed": 10**400}), encoding="utf-8")
     salt("ensemble", "other", "--device", "cpu")  # it is recorded there and read nowhere
     manifest.write_text(json.dumps(told).replace('"seed": 1', f'"seed": {"1" * 5000}'))
-    refused(3, "ensemble", "other", "--device", "cpu", found="manifest.json cannot be read: Exceeds",
-            expected="a JSON file", then="again")  # fmt: skip
+    refused(3, "ensemble", "other", "--device", "cpu",
+            found="manifest.json cannot be read: Exceeds", expected="a JSON file",
+            then="again")  # fmt: skip
 
 
 # --- tables
@@ -342,7 +337,7 @@ def test_a_depth_of_10_mb(made: TinyCompetition) -> None:
 
 @LINUX
 def test_run_lengths_of_10_mb_end_where_the_pixels_do() -> None:
-    with memory_limit(1 << 27), pytest.raises(RleError, match="run 65 .* more than there are pix"):
+    with memory_limit(1 << 27), pytest.raises(RleError, match=r"run 65 .* more than there are"):
         rle.decode("1 1 " * 2_500_000, (8, 8))
     assert rle.decode(" ".join(f"{n} 1" for n in range(1, 65)), (8, 8)).all()
 
@@ -383,8 +378,8 @@ def test_ids_that_lead_elsewhere(made: TinyCompetition) -> None:
     text = table.read_text(encoding="utf-8").replace(made.ids[0], "../../outside")
     table.write_text(text, encoding="utf-8")
     before = files_under(Path())
-    refused(3, "make-folds", found="lacks images of train.csv: ../../outside", expected="the same ids",
-            then="salt check")  # fmt: skip
+    refused(3, "make-folds", found="lacks images of train.csv: ../../outside",
+            expected="the same ids", then="salt check")  # fmt: skip
     assert files_under(Path()) == before
 
 
@@ -436,9 +431,8 @@ def test_ensembles_of_the_wrong_types(trained: Path) -> None:
         code = 2 if what in ("a level that is none", "an area below nothing", "a step that is none",
                              "a name that is a path") else 3  # fmt: skip
         result = salt("submit", code=code)
-        said = "".join(result.stderr.splitlines(keepends=True))
-        assert __import__("re").search(found, said), f"{what}: {said}"
-        assert len(said) < 1000, what
+        assert re.search(found, result.stderr), f"{what}: {result.stderr}"
+        assert len(result.stderr) < 1000, what
     path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     assert files_under(trained) == before
     salt("submit")
@@ -472,16 +466,17 @@ def test_a_pickle_is_never_loaded(trained: Path, tmp_path: Path) -> None:
     for name in ("w.safetensors", "w.pt", "w.pth", "w.pkl", "w"):
         with pytest.raises(ConfigError, match=f"the weights file .*{name} cannot be read"):
             read_weights(put(tmp_path / name, content))
-    torch.save({"weight": _Torch(trace)}, tmp_path / "zipped.pt")
+    torch.save({"weight": Bomb(trace)}, tmp_path / "zipped.pt")
     with pytest.raises(ConfigError, match=r"zipped\.pt cannot be read"):
         read_weights(tmp_path / "zipped.pt")
     with pytest.raises(TrainingError, match=r"the checkpoint .*c\.pt cannot be read"):
         load_checkpoint(put(tmp_path / "c.pt", content), torch.device("cpu"))
-    array = np.array([_Torch(trace)], dtype=object)
+    array = np.array([Bomb(trace)], dtype=object)
     np.save(tmp_path / "oof.npy", array, allow_pickle=True)
     put(tmp_path / "oof.json", b'{"ids": ["a"], "manifest": {}}')
-    with pytest.raises(DataError, match=r"oof\.npy cannot be read: .*allow_pickle"):
-        load(tmp_path / "oof")
+    for mapped, found in ((True, "Python objects"), (False, "allow_pickle=False")):
+        with pytest.raises(DataError, match=rf"oof\.npy cannot be read: .*{found}"):
+            load(tmp_path / "oof", memory_map=mapped)
     (tmp_path / "oof.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"oof\.npy cannot be read: .*pickle"):
         load(tmp_path / "oof")
@@ -489,16 +484,6 @@ def test_a_pickle_is_never_loaded(trained: Path, tmp_path: Path) -> None:
             f"model.weights={json.dumps(str(tmp_path / 'w.pt'))}", "--device", "cpu",
             found="w.pt cannot be read", expected="safetensors", then="another file")  # fmt: skip
     assert not trace.exists()
-
-
-class _Torch:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.trace),)
 
 
 def test_weights_whose_notes_are_nested_without_end(tmp_path: Path) -> None:
