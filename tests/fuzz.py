@@ -92,10 +92,13 @@ def one(name: str, arguments: list[str]) -> None:
     """Hand one target to libFuzzer, which ends the process."""
     import atheris
 
+    warnings.simplefilter("ignore")
     with atheris.instrument_imports(include=["kaggle_salt", *PARSERS]):
         from tests.fuzz_targets import TARGETS, scratch
-    warnings.simplefilter("ignore")
-    target = TARGETS[name]
+
+        target = TARGETS[name]
+        with scratch() as folder:
+            target(target.seeds[0], Path(folder))  # some load what they need when they are called
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with scratch() as folder:
         atheris.Setup(["fuzz", *arguments], lambda data: target(data, Path(folder)))
