@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.runs import package_versions
+from kaggle_salt.versions import package_versions
 
 
 def describe_machine(device: str = "cpu") -> dict[str, Any]:

@@ -15,10 +15,7 @@ from pydantic_core import ErrorDetails
 
 from kaggle_salt.config import Config
 from kaggle_salt.config_readers import KeyPath, Reader, shown
-from kaggle_salt.errors import ConfigError, nearest
-
-#: Characters of a value that are shown.
-LONGEST_VALUE = 60
+from kaggle_salt.errors import ConfigError, nearest, shortened
 
 #: Options of commands that stand for a key.
 STAND_FOR = {"training.seed": "--seed", "pseudo.file": "--pseudo"}
@@ -109,7 +106,7 @@ class Origin:
         """A key as ``--set`` names it."""
         if path[:1] == ("stage",) and len(path) > 1:
             path = ("stage", self._stage(path), *path[2:])
-        return ".".join(map(str, path))
+        return ".".join(shortened(str(part)) for part in path)
 
     def _stage(self, path: KeyPath) -> str:
         """A stage's name, or its number where it has none that ``--set`` could take."""
@@ -117,13 +114,14 @@ class Origin:
             name = str(self.data["stage"][path[1]]["name"])
         except (LookupError, TypeError):
             return str(path[1])
-        return name if name and "." not in name else str(path[1])
+        return shortened(name) if name and "." not in name else str(path[1])
 
     def mend(self, path: KeyPath) -> str:
         """What to do about a key."""
         if self.setting_of(path) is None:
             table = self.table(path[:-1])
-            place = f"{path[-1]} under {table}" if table else str(path[-1])
+            last = shortened(str(path[-1]))
+            place = f"{last} under {table}" if table else last
             return f"correct {place} in {self.source}"
         if path[0] == "stage" and len(path) <= 2:
             return f"--set stage.NAME.KEY=VALUE; the stages themselves are written in {self.source}"
@@ -184,11 +182,6 @@ def _shown(value: Any) -> str:
     except (TypeError, ValueError, RecursionError):
         text = str(type(value).__name__)
     return shortened(" ".join(text.split()))
-
-
-def shortened(text: str) -> str:
-    """A text that fits into a message."""
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _table_at(path: KeyPath) -> type[BaseModel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,15 +13,25 @@ import tomli_w
 from pydantic import ValidationError
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_faults import Fault, Origin, config_error, idle, invalid, shortened
+from kaggle_salt.config_faults import Fault, Origin, config_error, idle, invalid
 from kaggle_salt.config_readers import KeyPath, is_given, read_part, unread
-from kaggle_salt.errors import ConfigError, nearest
+from kaggle_salt.errors import ConfigError, nearest, shortened
+from kaggle_salt.files import parse, read_bytes
 
 #: Levels of tables and lists that a configuration may have.
 DEEPEST = 16
 
 #: The tables that a network has in common with those it is pretrained for.
 NETWORK_TABLES = ("input", "model", "training")
+#: Words joined by dots, more of them than any key has.
+_LONG_KEY = re.compile(
+    r"""(?<![\w-]) (?: (?: [\w-]+ | "[^"\n]*" | '[^'\n]*' ) [ \t]* \. [ \t]* )"""
+    f"{{{2 * DEEPEST}}}",
+    re.VERBOSE,
+)
+
+#: Bytes of the largest configuration; the longest preset has a twentieth.
+LARGEST_FILE = 1 << 16
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, recipe: Path | None = None) -> Config:
@@ -82,14 +93,14 @@ def pretext_of(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     step = f"correct {path}, or take a --preset"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = _parse_toml(read_bytes(path, LARGEST_FILE).decode("utf-8"))
         if _is_deeper(data, DEEPEST):
             raise ValueError(f"more than {DEEPEST} levels of tables and lists")
         return data
     except OSError as error:
         found = f"{path} cannot be read: {error.strerror}"
         raise ConfigError(found, expected="a TOML file", next_step=step) from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or tables without end
+    except ValueError as error:  # not TOML, not UTF-8, or tables without end
         found = f"{path} is not valid TOML: {error}"
         raise ConfigError(found, expected="TOML as in the presets", next_step=step) from error
 
@@ -163,10 +174,17 @@ def _apply(data: dict[str, Any], override: str) -> list[KeyPath]:
 def _parse(text: str) -> Any:
     """A TOML value; what is none is taken as a string."""
     try:
-        read = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # a number of 5000 digits is no TOMLDecodeError
+        read = _parse_toml(f"value = {text}")
+    except ValueError:  # a number of 5000 digits is no TOMLDecodeError
         return text.strip()
     return read["value"] if len(read) == 1 else text.strip()
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """What a TOML text holds; ``ValueError`` if it is none, or cannot be read in time."""
+    if _LONG_KEY.search(text):  # the parser's time grows with the square of the parts
+        raise ValueError(f"a key has more than {2 * DEEPEST} parts")
+    return parse(tomllib.loads, text)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -7,6 +7,9 @@ import shlex
 from collections.abc import Iterable
 from typing import ClassVar
 
+#: Characters of a value that a message shows.
+LONGEST_VALUE = 60
+
 
 class SaltError(Exception):
     """Base of every error the toolkit raises on purpose.
@@ -68,6 +71,11 @@ def salt_command(*words: object) -> str:
     Where the data lie and on which device to compute, the command line adds itself.
     """
     return shlex.join(["salt", *map(str, words)])
+
+
+def shortened(text: str) -> str:
+    """What files or callers hold, as far as it fits into a message."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def reason(error: BaseException) -> str:

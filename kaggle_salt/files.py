@@ -8,18 +8,22 @@ take their names, and is written after them: if it is there, the data are whole 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kaggle_salt.errors import DataError
+
+T = TypeVar("T")
 
 #: Where an artefact's document holds the hash of its data, as :func:`files_hash` gives it.
 HASH_KEY = "content_hash"
@@ -48,6 +52,10 @@ def guarded(folder: Path, ask: Callable[[], None]) -> Iterator[None]:
 def _ask_for(path: Path) -> None:
     if _guards and (ask := _guards.get(path.parent.resolve())):
         ask()
+
+
+#: Bytes of the largest document that is read whole. The ids of a million tiles take a tenth.
+LARGEST_DOCUMENT = 1 << 28
 
 
 @contextmanager
@@ -203,6 +211,48 @@ def _json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
+def read_start(path: Path, limit: int) -> bytes:
+    """The first ``limit`` bytes of a file, or all of them where there are fewer.
+
+    Raises:
+        OSError: It cannot be read, or is none: a pipe has no end to wait for, nor have all devices.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
+        return file.read(min(limit, status.st_size))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever would write into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_bytes(path: Path, limit: int = LARGEST_DOCUMENT) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or is larger than ``limit``.
+    """
+    content = read_start(path, limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+    return content
+
+
+def parse(loads: Callable[[str], T], text: str) -> T:
+    """What ``json.loads`` or ``tomllib.loads`` makes of a text.
+
+    Raises:
+        ValueError: It is not of the kind, or is nested deeper than the parser can follow.
+    """
+    try:
+        return loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -210,7 +260,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: The file is missing or is not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse(json.loads, read_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {error}",

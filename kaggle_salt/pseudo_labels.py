@@ -19,8 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from kaggle_salt.csv_files import LARGEST_TABLE, parse_csv
 from kaggle_salt.errors import DataError, reason, salt_command
-from kaggle_salt.files import files_hash, vouched
+from kaggle_salt.files import files_hash, read_bytes, vouched
 from kaggle_salt.pseudo_origin import MadeOf, Manifest, Network, Teachers, set_name
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
@@ -102,7 +103,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json(manifest_path(path).read_bytes())
+        return Manifest.model_validate_json(read_bytes(manifest_path(path)))
     except (OSError, ValidationError) as error:
         raise _unusable(path, f"{manifest_path(path)} cannot be read: {reason(error)}") from error
 
@@ -159,7 +160,7 @@ def _read_soft(path: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
 def _read_table(path: Path, manifest: Manifest) -> pd.DataFrame:
     """The CSV as text, if it and what lies beside it are those that the manifest vouches for."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = parse_csv(read_bytes(path, LARGEST_TABLE))
         content_hash = files_hash(data_files(path, manifest.made_of))
     except (OSError, ValueError) as error:
         raise _unusable(path, f"{path} cannot be read: {reason(error)}") from error

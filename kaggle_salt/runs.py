@@ -1,40 +1,25 @@
-"""The folders of runs and of their trainings, and the versions that a manifest records."""
+"""The folders of runs and of their trainings."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
+from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command, shortened
 from kaggle_salt.files import read_json
 from kaggle_salt.lease import is_lease, owner
 
 #: What the manifest says of its kind: of a run of imported predictions, and of a pretraining.
 FOREIGN, PRETRAINING = "foreign", "pretraining"
 
-#: Packages whose version can change a number; recorded in every manifest.
-RECORDED_PACKAGES = (
-    "kaggle-salt", "torch", "timm", "segmentation-models-pytorch", "albumentations",
-    "opencv-python-headless", "numpy", "pandas", "scikit-learn",
-)  # fmt: skip
+#: Bytes of the longest name of a run: file systems take 255, and there are endings to add.
+LONGEST_NAME = 200
 
 #: What of a run's manifest travels with the weights of its folds.
 ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
-
-
-def package_versions() -> dict[str, str]:
-    """Installed version of each of :data:`RECORDED_PACKAGES`; a missing one is left out."""
-    versions = {}
-    for name in RECORDED_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 @dataclass(frozen=True)
@@ -254,11 +239,34 @@ def _number(path: Path) -> int:
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
 
 
-def trained_runs(runs: Path) -> list[str]:
-    """Names of the runs with a finished fold; the one whose fold was finished last is last."""
-    summaries = sorted(runs.glob("*/fold*/fold.json"), key=lambda path: path.stat().st_mtime)
-    latest_first = dict.fromkeys(path.parent.parent.name for path in reversed(summaries))
-    return list(latest_first)[::-1]
+def require_plain_name(name: str, what: str) -> None:
+    """Refuse a name that would not be one folder or file of its own.
+
+    Args:
+        name: Name of a run, an ensemble or a submission.
+        what: Which of them, with its article, for the message.
+
+    Raises:
+        ConfigError: The name is empty, hidden, a path, too long, or has what no line can show.
+    """
+    fits = len(name.encode(errors="replace")) <= LONGEST_NAME and name.isprintable()
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not fits:
+        raise ConfigError(
+            f"{what} cannot be called {shortened(repr(name))}",
+            expected="a plain name, without slashes and without a dot in front, "
+            f"of {LONGEST_NAME} bytes at most",
+            next_step="choose another name",
+        )
+
+
+def find_run(runs: Path, name: str) -> RunFolder:
+    """The folder of the run called ``name``, whether it is there or not.
+
+    Raises:
+        ConfigError: No run can be called so.
+    """
+    require_plain_name(name, "a run")
+    return RunFolder(runs / name)
 
 
 def open_run(runs: Path, name: str) -> RunFolder:
@@ -267,7 +275,7 @@ def open_run(runs: Path, name: str) -> RunFolder:
     Raises:
         ConfigError: There is no such run; the message offers the nearest, or lists them all.
     """
-    run = RunFolder(runs / name)
+    run = find_run(runs, name)
     if run.foreign:
         raise ConfigError(
             f"run {name} holds predictions that another tool made, and no network",

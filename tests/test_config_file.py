@@ -228,7 +228,7 @@ def test_nothing_is_nested_without_end(depth: int, path: Path) -> None:
         with pytest.raises(ConfigError, match=r"--set model\.options(.|\n)*(deep|a table)"):
             load_config(path, [override, "model.options=3"])
     path.write_text(f"x = {lists}\n{TEXT}", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"own\.toml is not valid TOML"):
+    with pytest.raises(ConfigError, match=r"own\.toml (is not valid|cannot be read: it has more)"):
         load_config(path)
 
 

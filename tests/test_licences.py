@@ -24,6 +24,7 @@ KNOWN = re.compile(
 
 #: Packages that declare none; what holds for them.
 UNDECLARED = {
+    "atheris": "its file LICENSE is the Apache License, 2.0",
     "axe-playwright-python": "its file LICENSE is MIT's; it holds axe-core, under MPL-2.0",
     "cuda-toolkit": "an empty package that asks for NVIDIA's, which declare theirs",
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from kaggle_salt.competition import kaggle_client
@@ -21,6 +22,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
+from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
@@ -114,6 +116,12 @@ def nan_once() -> None:
     FoldTraining._report = report  # type: ignore[method-assign]
 
 
+def strange_checkpoint() -> None:
+    """A checkpoint of another network."""
+    path = Path("runs/tiny/fold1/checkpoint.pt")
+    save_checkpoint(path, Progress(), torch.nn.Linear(1, 1), None)
+
+
 def manifest_says(**told: object) -> Callable[[], None]:
     """Labels whose manifest tells of other networks or data than those that are there."""
 
@@ -191,12 +199,12 @@ def submission() -> None:
 
 
 def without(*keys: str) -> Callable[[], None]:
-    """The ensemble ``both`` lacks a part of what it decided."""
+    """The ensemble ``both`` lacks a part of what it says."""
 
     def write() -> None:
         path = Path("runs/ensemble/both/ensemble.json")
         document = json.loads(path.read_text(encoding="utf-8"))
-        part = document["decision"]
+        part = document
         for key in keys[:-1]:
             part = part[key]
         del part[keys[-1]]
@@ -303,6 +311,10 @@ SITUATIONS: dict[str, list[Situation]] = {
     "weight_search:search_weights": [
         Situation(("ensemble", "tiny", "--weights", "search", "--name", "best", *CPU),
                   changes=TEST_FILES, fills=("other",), again=False),
+    ],
+    "checkpoint:_fitting": [
+        Situation((*HALF, "--fold", "0,1", "--resume"),
+                  all_of(half_trained("tiny", 1), strange_checkpoint), ("runs/tiny/fold1/*",)),
     ],
     "checkpoint:load_checkpoint": [
         Situation((*HALF, "--fold", "0,1", "--resume"),
@@ -467,7 +479,7 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("report",), remove("runs"), ("runs/*",)),
     ],
     "report_subject:_ensemble": [
-        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
+        Situation(("report", "both"), all_of(BOTH, without("decision", "rule", "level")),
                   ("runs/ensemble/both/*",)),
     ],
     "report_subject:_as_it_was": [
@@ -492,12 +504,16 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(BOTH, edit("runs/ensemble/both/test.json", '_hash": "', '_hash": "0')),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
-    "decided:chosen_rule#2": [
-        Situation(("submit",), all_of(BOTH, without("rule")),
+    "ensemble_document:read_ensemble": [
+        Situation(("submit",), all_of(BOTH, without("data_hash")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
-    "decided:chosen_rule": [
-        Situation(("submit",), all_of(BOTH, without("rule", "level")),
+    "ensemble_document:chosen_rule#2": [
+        Situation(("submit",), all_of(BOTH, without("decision", "rule")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "ensemble_document:chosen_rule": [
+        Situation(("submit",), all_of(BOTH, without("decision", "rule", "level")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
 }  # fmt: skip
@@ -629,7 +645,7 @@ def test_the_ensemble_is_made_again_as_it_was(trained: Path) -> None:
     BOTH()
     path = Path("runs/ensemble/both/ensemble.json")
     before = path.read_bytes()
-    without("rule")()
+    without("decision", "rule")()
     [command] = commands_in(Salt(("submit",)).stderr.partition("\nnext: ")[2])
     salt(*shlex.split(command)[1:])
     assert path.read_bytes() == before

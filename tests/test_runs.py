@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt import runs
+from kaggle_salt import versions
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.files import write_json
-from kaggle_salt.runs import RunFolder, open_run, package_versions
+from kaggle_salt.runs import RunFolder, open_run, require_plain_name
+from kaggle_salt.versions import package_versions
 
 
 def contents(folder: Path) -> list[str]:
@@ -15,7 +16,7 @@ def contents(folder: Path) -> list[str]:
 
 
 def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "RECORDED_PACKAGES", ("numpy", "no-such-package-of-salt"))
+    monkeypatch.setattr(versions, "RECORDED_PACKAGES", ("numpy", "no-such-package-of-salt"))
     assert package_versions() == {"numpy": metadata.version("numpy")}
 
 
@@ -103,3 +104,17 @@ def test_the_manifest_of_a_run_is_plain_json(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "deep")
     write_json(run.manifest, {"packages": package_versions()})
     assert json.loads(run.manifest.read_text())["packages"]["numpy"] == metadata.version("numpy")
+
+
+@pytest.mark.parametrize("name", ["quick", "a+b", "2024-05-01 night", "größer"])
+def test_plain_names_pass(name: str) -> None:
+    require_plain_name(name, "a run")
+
+
+PATHS = ["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "../a"]
+
+
+@pytest.mark.parametrize("name", [*PATHS, "a\n", "a\0", "\udc80", "a" * 201, "é" * 101])
+def test_a_name_that_is_a_path_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="a run cannot be called"):
+        require_plain_name(name, "a run")

@@ -62,7 +62,7 @@ def unforeseen(error: Exception, words: Sequence[str]) -> SaltError:
 
 
 def _versions() -> str:
-    from kaggle_salt.runs import package_versions
+    from kaggle_salt.versions import package_versions
 
     packages = ", ".join(f"{name} {number}" for name, number in package_versions().items())
     return f"Python {platform.python_version()} on {platform.system()}, {packages}"

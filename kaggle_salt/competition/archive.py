@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,9 @@ from typing import Literal
 
 import pandas as pd
 
-from kaggle_salt.errors import DataError
+from kaggle_salt.csv_files import read_csv
+from kaggle_salt.errors import DataError, shortened
+from kaggle_salt.files import read_start
 
 #: What a picture is for: a training tile, its mask, or a test tile.
 Role = Literal["images", "masks", "test"]
@@ -33,6 +36,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 #: Some competitions name the mask of ``a.png`` so.
 MASK_ENDING = "_mask"
+
+#: How a zip may pack its files. Of others no part can be unpacked alone, whatever it grows to.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+#: What :mod:`zipfile` raises of a zip that is damaged, or made to do damage.
+ZIP_FAULTS = (
+    EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 #: Next step for a file that came damaged.
 GET_ANEW = "fetch the file anew; TGS's own: salt download --data data-anew, then --data data-anew"
@@ -58,27 +69,30 @@ class Files:
         path: The folder or zip.
         members: The path inside ``path`` of each id's file.
         doubles: Ids with a second file: id, first file, other file.
-        read_member: Gives the bytes of one member; safe to call from several threads.
+        read_member: Gives the first so many bytes of one member; safe to call from several
+            threads.
     """
 
     path: Path
     members: Mapping[str, str]
     doubles: tuple[tuple[str, str, str], ...]
-    read_member: Callable[[str], bytes]
+    read_member: Callable[[str, int], bytes]
 
     def name(self, tile: str) -> str:
         """Where a tile's file lies, for messages: ``train.zip/images/<id>.png``."""
         return f"{self.path.name}/{self.members[tile]}"
 
-    def read(self, tile: str) -> bytes:
-        """Bytes of a tile's file.
+    def read(self, tile: str, limit: int) -> bytes:
+        """The first ``limit`` bytes of a tile's file, or all of them where there are fewer.
+
+        What a zip says of a file's size is not believed: no more than this is unpacked.
 
         Raises:
             DataError: The file cannot be read, or fails the zip's own checksum.
         """
         try:
-            return self.read_member(self.members[tile])
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            return self.read_member(self.members[tile], limit)
+        except (OSError, *ZIP_FAULTS) as error:
             raise DataError(
                 f"{self.name(tile)} cannot be read: {error}",
                 expected="a readable PNG or JPEG file",
@@ -129,7 +143,7 @@ def open_files(data: Path, role: Role) -> Iterator[Files]:
     if unpacked is not None:
         path, inside = unpacked
         names = [os.path.join(inside, entry.name) for entry in _pictures(path / inside)]
-        yield Files(path, *_by_id(role, names), lambda name: (path / name).read_bytes())
+        yield Files(path, *_by_id(role, names), _reader_in(path))
         return
     for packed, inside in _zips(data, role):
         with _open_zip(packed) as archive:
@@ -137,23 +151,31 @@ def open_files(data: Path, role: Role) -> Iterator[Files]:
                 yield Files(packed, *_by_id(role, names), _reader(archive))
                 return
     root = PLACES[role][0][0]
-    yield Files(data / root, {}, (), lambda name: (data / root / name).read_bytes())
+    yield Files(data / root, {}, (), _reader_in(data / root))
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, *ZIP_FAULTS) as error:
         raise ZipError(path, error) from error
 
 
-def _reader(packed: zipfile.ZipFile) -> Callable[[str], bytes]:
+def _reader_in(folder: Path) -> Callable[[str, int], bytes]:
+    return lambda name, limit: read_start(folder / name, limit)
+
+
+def _reader(packed: zipfile.ZipFile) -> Callable[[str, int], bytes]:
     # ZipFile counts its open members without a lock, so concurrent reads could close it.
     lock = Lock()
 
-    def read_member(name: str) -> bytes:
-        with lock:
-            return packed.read(name)
+    def read_member(name: str, limit: int) -> bytes:
+        info = packed.getinfo(name)
+        if info.compress_type not in PACKINGS:
+            raise zipfile.BadZipFile("it is neither stored nor deflated")
+        # Asked for all, zipfile would unpack whatever is there and then cut it to size.
+        with lock, packed.open(info) as member:
+            return member.read(min(limit, info.file_size))
 
     return read_member
 
@@ -234,7 +256,7 @@ def read_columns(path: Path, columns: Sequence[str], *, next_step: str = GET_ANE
     """The same as :func:`read_table`, but ids may repeat."""
     expected = f"a CSV file with the columns {', '.join(columns)}"
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", expected=expected, next_step=next_step
@@ -255,4 +277,4 @@ def repeated(ids: pd.Series) -> tuple[str, ...]:
 def shortlist(names: Sequence[str], limit: int = 3) -> str:
     """The first few names and how many more there are: ``a, b, c and 4 more``."""
     more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shortened, names[:limit])) + (f" and {more} more" if more > 0 else "")

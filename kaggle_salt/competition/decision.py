@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.postprocess import STEPS, TileContext, require_steps
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import ConfigError, DataError, shortened
 
 #: Number of levels: probabilities are stored as uint8.
 LEVELS = 256
@@ -75,9 +75,10 @@ class Rule:
             DataError: A field is missing, or is not of its type.
         """
         level, min_area, steps = (stored.get(key) for key in ("level", "min_area", "steps"))
-        if not (isinstance(level, int) and isinstance(min_area, int) and isinstance(steps, list)):
+        if not (type(level) is type(min_area) is int and isinstance(steps, list)):  # true is an int
             raise DataError(
-                f"a rule of level {level}, minimum area {min_area} and steps {steps}",
+                "a rule of "
+                + shortened(f"level {level!r}, minimum area {min_area!r} and steps {steps!r}"),
                 expected="two whole numbers and a list, as salt ensemble writes them",
                 next_step=next_step,
             )

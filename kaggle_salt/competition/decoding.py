@@ -6,19 +6,24 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.competition.archive import ROLES, Role
+from kaggle_salt.competition.archive import GET_ANEW, ROLES, Role
 from kaggle_salt.competition.faults import Fault, Sort
 from kaggle_salt.competition.pixels import (
+    METADATA,
+    Picture,
     Pixels,
     is_coloured,
-    read_pixels,
+    largest_file,
+    open_picture,
+    stated_shape,
     to_coloured_tile,
     to_mask,
     to_tile,
@@ -91,6 +96,12 @@ class Decoded:
         self.examples = other.examples | self.examples
         self.faults += other.faults
 
+    def add_size(self, shape: tuple[int, int] | None, name: str) -> None:
+        """Take note of an image's size, where there is one."""
+        if shape is not None:
+            self.sizes[shape] += 1
+            self.examples.setdefault(shape, name)
+
     @property
     def form(self) -> Form:
         """The size of most images, and whether one of them is coloured."""
@@ -99,13 +110,24 @@ class Decoded:
 
 
 def guess_form(source: Source) -> Form:
-    """What tiles are like, from a few of them, spread over all."""
-    met = Decoded()
-    for role in ("images", "test"):
-        ids = source.ids[role]
-        for tile in ids[:: max(1, len(ids) // SAMPLE)]:
-            _decode_file(source, role, tile, None, met)
-    return met.form
+    """What tiles are like, from a few of them, spread over all.
+
+    Their size is read from their headers; only those that have the size of most are unpacked.
+    """
+    sample: list[tuple[Role, str]] = [
+        (role, tile)
+        for role in ROLES if role != "masks"
+        for tile in source.ids[role][:: max(1, len(source.ids[role]) // SAMPLE)]
+    ]  # fmt: skip
+    stated, met = Decoded(), Decoded()
+    for role, tile in sample:
+        files = source.files[role]
+        name = files.name(tile)
+        with suppress(DataError):  # told when all are decoded
+            stated.add_size(stated_shape(files.read(tile, METADATA), name), name)
+    for role, tile in sample:
+        _decode_file(source, role, tile, stated.form, met)
+    return replace(stated.form, coloured=met.coloured > 0)
 
 
 def decode(
@@ -151,30 +173,44 @@ def _decode_block(
 
 
 def _decode_file(
-    source: Source, role: Role, tile: str, form: Form | None, met: Decoded
+    source: Source, role: Role, tile: str, form: Form, met: Decoded
 ) -> NDArray[Any] | None:
-    """One row of an array, or None; ``met`` is told what was met. Without a form any will do."""
-    files = source.files[role]
-    name = files.name(tile)
+    """One row of an array, or None; ``met`` is told what was met."""
+    name = source.files[role].name(tile)
     try:
-        pixels, mode = read_pixels(files.read(tile), name)
+        picture = _open(source, role, tile, form)
+        if role != "masks":
+            met.add_size(picture.shape, name)
+        if picture.shape != form.shape:  # not unpacked: it may be of any size
+            met.faults.append(_odd_size(tile, name, picture.shape, form))
+            met.lost[role].add(tile)
+            return None
+        pixels = picture.decode()
     except DataError as error:
         met.faults.append(Fault.of(Sort.UNREADABLE, tile, error))
         met.lost[role].add(tile)
         return None
-    shape = (pixels.shape[0], pixels.shape[1])
-    met.modes[role][mode] += 1
-    if role != "masks":
-        met.coloured += is_coloured(pixels)
-        met.sizes[shape] += 1
-        met.examples.setdefault(shape, name)
-    if form is not None and shape != form.shape:
-        met.faults.append(_odd_size(tile, name, shape, form))
-        met.lost[role].add(tile)
-        return None
+    met.modes[role][picture.mode] += 1
     if role == "masks":
-        return _mask(source, tile, pixels, mode, met)
-    return to_coloured_tile(pixels) if form and form.coloured else to_tile(pixels)
+        return _mask(source, tile, pixels, picture.mode, met)
+    met.coloured += is_coloured(pixels)
+    return to_coloured_tile(pixels) if form.coloured else to_tile(pixels)
+
+
+def _open(source: Source, role: Role, tile: str, form: Form) -> Picture:
+    """A tile's file, of which no more is read than a tile can take."""
+    files, limit = source.files[role], largest_file(form.shape)
+    data = files.read(tile, limit + 1)
+    if len(data) <= limit:
+        return open_picture(data, files.name(tile))
+    shape = stated_shape(data, files.name(tile))
+    if shape is None or shape == form.shape:
+        raise DataError(
+            f"{files.name(tile)} has more than {limit} bytes",
+            expected=f"a tile of {form.shape[0]}x{form.shape[1]} pixels",
+            next_step=GET_ANEW,
+        )
+    return Picture(data, files.name(tile), "", shape)  # its size is all that will be asked
 
 
 def _mask(

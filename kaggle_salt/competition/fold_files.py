@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, TYPE, coverages
 from kaggle_salt.competition.mask_types import mask_types
-from kaggle_salt.errors import DataError, salt_command
+from kaggle_salt.errors import DataError, salt_command, shortened
 from kaggle_salt.files import create_text, write_text
+
+#: No fold or stratum has a larger one.
+LARGEST_NUMBER = 2**31 - 1
 
 
 def write_folds(path: Path, table: pd.DataFrame, *, overwrite: bool = True) -> bool:
@@ -64,7 +67,7 @@ def read_folds(path: Path, ids: Sequence[str], masks: NDArray[np.bool_]) -> pd.D
     table["coverage"] = _numbers(table, "coverage", path)
     for column in ("stratum", "fold"):
         numbers = _numbers(table, column, path)
-        wrong = (numbers < 0) | (numbers % 1 != 0)
+        wrong = (numbers < 0) | (numbers > LARGEST_NUMBER) | (numbers % 1 != 0)
         if wrong.any():
             raise _bad_cell(table, column, wrong, path)
         table[column] = numbers.astype(np.int64)
@@ -102,7 +105,7 @@ def _bad_cell(
     row = table[wrong].iloc[0]
     kind = "a share from 0 to 1" if column == "coverage" else "a whole number, 0 or more"
     return DataError(
-        f"{path} gives tile {row['id']} the {column} '{row[column]}'",
+        f"{path} gives tile {shortened(row['id'])} the {column} '{shortened(str(row[column]))}'",
         expected=expected or kind,
         next_step=another_table(path),
     )
@@ -159,11 +162,16 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
         DataError: The file is missing or is no such table, or a tile has no group.
     """
     next_step = "mend the file given to --group-by"
-    if _holds_mosaics(path):
-        table = read_table(path, ["id", "mosaic"], next_step=next_step)
+    table = read_table(path, ["id"], next_step=next_step)
+    if "mosaic" in table and "group" not in table:
         mosaic_of = dict(zip(table["id"], table["mosaic"], strict=True))
         return [f"mosaic {mosaic_of[tile]}" if mosaic_of.get(tile) else tile for tile in ids]
-    table = read_table(path, ["id", "group"], next_step=next_step)
+    if "group" not in table:
+        raise DataError(
+            f"{path} has no column group",
+            expected="a CSV file with the columns id, group",
+            next_step=next_step,
+        )
     group_of = dict(zip(table["id"], table["group"], strict=True))
     without = [tile for tile in ids if not group_of.get(tile)]
     if without:
@@ -173,13 +181,3 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
             next_step=next_step,
         )
     return [group_of[tile] for tile in ids]
-
-
-def _holds_mosaics(path: Path) -> bool:
-    """Whether a table says of tiles in which mosaic they are, and not in which group."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            columns = file.readline().strip().split(",")
-    except (OSError, ValueError):
-        return False  # whoever reads it will say what is wrong
-    return "mosaic" in columns and "group" not in columns

@@ -14,11 +14,11 @@ import sys
 import tempfile
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
+from kaggle_salt.competition.archive import ZIP_FAULTS
 from kaggle_salt.errors import DataError, NetworkError, salt_command
 
 DEFAULT_COMPETITION = "tgs-salt-identification-challenge"
@@ -219,7 +219,7 @@ def _unpack(bundle: Path, folder: Path, by_hand: str) -> list[Path]:
         try:
             with zipfile.ZipFile(bundle) as archive:
                 archive.extractall(unpacked)
-        except (FileNotFoundError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (FileNotFoundError, *ZIP_FAULTS) as error:
             bundle.unlink(missing_ok=True)  # a damaged one would be taken for complete
             raise NetworkError(
                 f"the download did not bring a whole {bundle.name} ({error})",

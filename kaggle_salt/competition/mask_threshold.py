@@ -12,10 +12,13 @@ from pathlib import Path
 
 from kaggle_salt.competition import cache
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import write_text
+from kaggle_salt.files import parse, read_bytes, write_text
 
 SETTINGS = "salt-data.toml"
 _KEY = "mask_threshold"
+
+#: Bytes of the largest such file, comments and all.
+LARGEST_FILE = 1 << 12
 
 
 def read_threshold(data: Path) -> int | None:
@@ -28,7 +31,7 @@ def read_threshold(data: Path) -> int | None:
     if path is None:
         return None
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = parse(tomllib.loads, read_bytes(path, LARGEST_FILE).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise _unusable(path, f"cannot be read: {error}") from error
     if set(settings) != {_KEY}:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.competition.fold_files import second_table
 from kaggle_salt.competition.mosaic import COLUMNS
-from kaggle_salt.errors import DataError, salt_command
+from kaggle_salt.errors import DataError, salt_command, shortened
 
 #: How many tiles down and up from a vertical wall the same mask is still to be expected.
 WALL_DOWN, WALL_UP = 3, 1
@@ -124,7 +124,7 @@ def read_mosaics(path: Path, ids: Sequence[str]) -> pd.DataFrame:
         if wrong.any():
             row = table[wrong].iloc[0]
             raise DataError(
-                f"{path} gives tile {row['id']} the {name} '{row[name]}'",
+                f"{path} gives tile {shortened(row['id'])} the {name} '{shortened(row[name])}'",
                 expected="a whole number",
                 next_step=then,
             )

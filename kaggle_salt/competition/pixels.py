@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +19,12 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 #: What red, green and blue count in the grey of a coloured tile (luminance, ITU-R BT.601).
 LUMINANCE = (0.299, 0.587, 0.114)
+
+#: Pixels of the largest tile: a side of 8192. Sixteen bits in four channels take half a GiB.
+LARGEST_TILE = 1 << 26
+
+#: Bytes of a file beside its pixels that are let pass: colour profiles, notes, a preview.
+METADATA = 1 << 20
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -36,33 +44,109 @@ _SALT_LEVELS = {np.dtype(np.uint8): (1, 255), np.dtype(np.uint16): (1, 255, 6553
 BY_THRESHOLD = "salt check --mask-threshold 128, which is remembered; or fetch the file anew"
 
 
-def read_pixels(data: bytes, name: str) -> tuple[Pixels, str]:
-    """Decode a PNG of any mode, or a JPEG.
+@dataclass(frozen=True)
+class Picture:
+    """A whole PNG or JPEG file of which nothing has been decoded yet.
+
+    Args:
+        data: Its bytes.
+        name: What to call it in messages.
+        mode: In Pillow's words: ``1``, ``L``, ``I;16``, ``RGB``, ``RGBA``, ``P``, ``LA``,
+            ``JPEG L``, ``JPEG RGB``.
+        shape: Height and width in pixels, as its header states them.
+    """
+
+    data: bytes
+    name: str
+    mode: str
+    shape: tuple[int, int]
+
+    def decode(self) -> Pixels:
+        """Levels, uint8 or (for 16-bit files) uint16.
+
+        Grey ``[H, W]`` where red, green and blue are equal everywhere, else ``[H, W, 3]`` in this
+        order; transparency is ignored.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            pixels = None
+        if pixels is None or pixels.shape[:2] != self.shape:
+            raise _damaged(self.data, self.name)
+        return without_equal_channels(pixels)
+
+
+def open_picture(data: bytes, name: str) -> Picture:
+    """Look through a PNG of any mode, or a JPEG, without unpacking it.
 
     Args:
         data: The file's bytes; they say what it is, not its name.
         name: What to call the file in messages.
 
-    Returns:
-        Levels, uint8 or (for 16-bit files) uint16: grey ``[H, W]`` where red, green and blue
-        are equal everywhere, else ``[H, W, 3]`` in this order; transparency is ignored. And the
-        mode, in Pillow's words: ``1``, ``L``, ``I;16``, ``RGB``, ``RGBA``, ``P``, ``LA``,
-        ``JPEG L``, ``JPEG RGB``.
-
     Raises:
-        DataError: The file is truncated or damaged.
+        DataError: The file is truncated or damaged, or has more than :data:`LARGEST_TILE` pixels.
     """
     # Checked first, for what OpenCV does with half a file (give up, or return what there is)
     # differs from release to release, and it complains on stderr.
     mode = _jpeg_mode(data) if data.startswith(_JPEG) else _png_mode(data)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if mode else None
-    if pixels is None or mode is None:
+    shape = stated_shape(data, name)
+    if mode is None or shape is None:
+        raise _damaged(data, name)
+    return Picture(data, name, mode, shape)
+
+
+def stated_shape(data: bytes, name: str) -> tuple[int, int] | None:
+    """Height and width as a file's header states them; None if there is no such header.
+
+    Args:
+        data: The file's bytes, or the first of them.
+        name: What to call the file in messages.
+
+    Raises:
+        DataError: They are those of no tile: a side is zero, or there are more pixels than
+            :data:`LARGEST_TILE`.
+    """
+    shape = _jpeg_shape(data) if data.startswith(_JPEG) else _png_shape(data)
+    if shape is not None and not 0 < shape[0] * shape[1] <= LARGEST_TILE:
         raise DataError(
-            f"{name} is truncated or damaged ({len(data)} bytes)",
-            expected="a whole PNG or JPEG file",
+            f"{name} has {shape[0]}x{shape[1]} pixels",
+            expected=f"1 to {LARGEST_TILE} pixels a tile",
             next_step=GET_ANEW,
         )
-    return without_equal_channels(pixels), mode
+    return shape
+
+
+def largest_file(shape: tuple[int, int]) -> int:
+    """Bytes of the largest file of such a tile: every pixel unpacked, twice over, and notes."""
+    return 16 * shape[0] * shape[1] + METADATA
+
+
+def read_pixels(data: bytes, name: str) -> tuple[Pixels, str]:
+    """Levels of a PNG or JPEG, and its mode: see :func:`open_picture`, :meth:`Picture.decode`.
+
+    Raises:
+        DataError: The file is truncated or damaged, or too large.
+    """
+    picture = open_picture(data, name)
+    return picture.decode(), picture.mode
+
+
+def _damaged(data: bytes, name: str) -> DataError:
+    return DataError(
+        f"{name} is truncated or damaged ({len(data)} bytes)",
+        expected="a whole PNG or JPEG file",
+        next_step=GET_ANEW,
+    )
+
+
+def _png_shape(data: bytes) -> tuple[int, int] | None:
+    """From the header chunk, which is the first (PNG, section 11.2.2)."""
+    if not data.startswith(_PNG) or data[12:16] != b"IHDR" or len(data) < 24:
+        return None
+    return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
 
 
 def _png_mode(data: bytes) -> str | None:
@@ -92,17 +176,31 @@ def _png_header(data: bytes) -> str | None:
 
 def _jpeg_mode(data: bytes) -> str | None:
     """Mode of a JPEG that goes on to its end marker; it has no checksum (ITU T.81, annex B)."""
-    mode = None
+    frame = None
+    for code, start in _markers(data):
+        if code == _END:
+            return _COMPONENTS.get(data[frame + 7]) if frame is not None else None
+        if code in _FRAMES and frame is None and len(data) > start + 7:
+            frame = start
+    return None
+
+
+def _jpeg_shape(data: bytes) -> tuple[int, int] | None:
+    """From the frame's header (ITU T.81, B.2.2)."""
+    frame = next((start for code, start in _markers(data) if code in _FRAMES), None)
+    if frame is None or len(data) < frame + 7:
+        return None
+    return int.from_bytes(data[frame + 3 : frame + 5]), int.from_bytes(data[frame + 5 : frame + 7])
+
+
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker of a JPEG and where its parameters begin, to the end of the file."""
     start = 2
     while marker := _MARKER.search(data, start):
         code, start = marker[1][0], marker.end()
-        if code == _END:
-            return mode
-        if code in _FRAMES:
-            mode = _COMPONENTS.get(data[start + 7]) if len(data) > start + 7 else None
+        yield code, start
         # After the header of a scan come its pixels, which hold no marker but the next one.
         start += int.from_bytes(data[start : start + 2])
-    return None
 
 
 def without_equal_channels(pixels: Pixels) -> Pixels:

@@ -116,7 +116,7 @@ def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = shape
     pixels = np.zeros(height * width, dtype=np.bool_)
     free = 0  # where the next run may begin, counted from 0
-    for run, (start, length) in enumerate(_runs(text), start=1):
+    for run, (start, length) in enumerate(_runs(text, pixels.size), start=1):
         first, end = start - 1, start - 1 + length
         if length <= 0:
             raise _bad_run(run, f"has length {length}", "a length of at least 1")
@@ -135,15 +135,17 @@ def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     return pixels.reshape(width, height).T.copy()  # column-major, hence the swapped axes
 
 
-def _runs(text: str) -> Iterator[tuple[int, int]]:
-    """Pairs ``(start, length)`` of a run-length string."""
+def _runs(text: str, most: int) -> Iterator[tuple[int, int]]:
+    """Pairs ``(start, length)`` of a run-length string, which has at most so many of them."""
     if not isinstance(text, str):
         raise RleError(
             f"a run-length string is {text!r}",
             expected="text, empty for an empty mask",
             next_step="read the CSV with keep_default_na=False",
         )
-    words = text.split()
+    words = text.split(maxsplit=2 * most)
+    if len(words) > 2 * most:
+        raise _bad_run(most + 1, "is one more than there are pixels", f"at most {most} runs")
     for place, word in enumerate(words):
         if not _INTEGER.fullmatch(word):
             raise _bad_run(place // 2 + 1, f"holds '{word[:40]}'", "whole numbers")

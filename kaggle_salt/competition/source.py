@@ -23,7 +23,7 @@ from kaggle_salt.competition.archive import (
 )
 from kaggle_salt.competition.faults import Fault, Sort
 from kaggle_salt.competition.mask_threshold import read_threshold
-from kaggle_salt.errors import DataError
+from kaggle_salt.errors import DataError, shortened
 
 _SAME_IDS = "the same ids in the tables and among the files"
 
@@ -113,7 +113,7 @@ def _open(stack: ExitStack, data: Path, role: Role, faults: list[Fault]) -> File
         return None
 
 
-def _no_bytes(name: str) -> bytes:
+def _no_bytes(name: str, limit: int) -> bytes:
     return b""
 
 
@@ -202,7 +202,7 @@ def _read_depths(path: Path, faults: list[Fault]) -> dict[str, float] | None:
     wrong = ~np.isfinite(feet)
     if wrong.any():
         row, tiles = table[wrong].iloc[0], tuple(table["id"][wrong])
-        found = f"{path.name} gives the depth of {row['id']} as '{row['z']}'"
+        found = f"{path.name} gives the depth of {shortened(row['id'])} as '{shortened(row['z'])}'"
         if len(tiles) > 1:
             found += f", and no number to {len(tiles) - 1} more"
         faults.append(Fault(Sort.DEPTH, tiles, found, "a number of feet"))

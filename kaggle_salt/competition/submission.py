@@ -29,6 +29,9 @@ from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
 #: The columns Kaggle expects, in order.
 COLUMNS = ["id", "rle_mask"]
 
+#: Characters of a cell that are read at most: as many as a system takes that has 32 bits.
+LONGEST_CELL = 2**31 - 1
+
 #: Ids, and as many masks, bool ``[n, H, W]``.
 Block = tuple[Sequence[str], NDArray[np.bool_]]
 
@@ -109,6 +112,7 @@ def _check_csv(path: Path, mask_blocks: Iterable[Block]) -> None:
         "the CSV read back has other columns or ids than were written",
         expected=f"the columns {', '.join(COLUMNS)} and the sample submission's ids",
     )
+    csv.field_size_limit(LONGEST_CELL)  # 128 KiB until one says so: too few for a large tile
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, None)

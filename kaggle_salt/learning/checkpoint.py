@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,7 @@ def save_checkpoint(
 class Checkpoint:
     """A checkpoint as it was read: apply it with :meth:`restore`."""
 
+    folder: TrainingFolder
     progress: Progress
     network: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -80,12 +83,38 @@ class Checkpoint:
     cuda_generators: list[Tensor]
 
     def restore(self, network: torch.nn.Module) -> Progress:
-        """Give the network its weights and torch its random state; return the progress."""
-        network.load_state_dict(self.network)
-        torch.set_rng_state(self.generator)
-        if self.cuda_generators and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(self.cuda_generators)
+        """Give the network its weights and torch its random state; return the progress.
+
+        Raises:
+            TrainingError: The weights are another network's.
+        """
+        with self._fitting():
+            network.load_state_dict(self.network)
+            torch.set_rng_state(self.generator)
+            if self.cuda_generators and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(self.cuda_generators)
         return self.progress
+
+    def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Give the optimiser of the stage that was left its state.
+
+        Raises:
+            TrainingError: It is another optimiser's, or another network's.
+        """
+        with self._fitting():
+            optimizer.load_state_dict(self.optimizer)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # torch raises whatever it trips over
+            raise TrainingError(
+                f"the checkpoint {self.folder.checkpoint} is of another network or optimiser: "
+                f"{reason(error)}",
+                expected="a checkpoint of this run's configuration",
+                next_step=f"train anew: {self.folder.anew}",
+            ) from error
 
 
 def load_checkpoint(folder: TrainingFolder, device: torch.device) -> Checkpoint:
@@ -101,6 +130,7 @@ def load_checkpoint(folder: TrainingFolder, device: torch.device) -> Checkpoint:
     try:
         state = torch.load(folder.checkpoint, map_location=device, weights_only=True)
         return Checkpoint(
+            folder=folder,
             progress=Progress(**state["progress"]),
             network=state["network"],
             optimizer=state["optimizer"],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import atomic_path
+from kaggle_salt.files import atomic_path, parse
 from kaggle_salt.learning.averaging import WeightAverage
 from kaggle_salt.runs import TrainingFolder
 
@@ -131,7 +131,7 @@ def read_origin(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            origin = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
+            origin = parse(json.loads, (file.metadata() or {}).get(ORIGIN, "{}"))
     except (OSError, ValueError, safetensors.SafetensorError):
         return {}
     return origin if isinstance(origin, dict) else {}

@@ -121,7 +121,7 @@ class FoldTraining:
         schedule = Schedule(stage.schedule, stage.optimizer.lr, stage.epochs, len(self.sampler))
         keeper = Keeper(stage, self.folder, progress.kept)
         if checkpoint and progress.stage_epoch > 0:
-            optimizer.load_state_dict(checkpoint.optimizer)
+            checkpoint.restore_optimizer(optimizer)
             schedule.state = dict(progress.schedule)
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()

@@ -18,7 +18,7 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.submission import COLUMNS, write_submission
 from kaggle_salt.ensembling.blending import blend
-from kaggle_salt.errors import ConfigError, DataError, RleError, salt_command
+from kaggle_salt.errors import ConfigError, DataError, RleError, salt_command, shortened
 from kaggle_salt.files import HASH_KEY, file_hash, vouched_for
 from kaggle_salt.pipeline.submit import SubmissionReport, submission_path
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -43,7 +43,7 @@ class _Submission:
                 masks[row] = rle.decode(self.texts[tile], shape)
             except RleError as error:
                 raise DataError(
-                    f"{self.path} has no valid mask for tile {tile}: {error.found}",
+                    f"{self.path} has no valid mask for tile {shortened(tile)}: {error.found}",
                     expected=error.expected or f"run lengths of {shape[0]}x{shape[1]} pixels",
                     next_step="leave this file out, or get it anew; is the tile size right?",
                 ) from error

@@ -13,7 +13,7 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.networks.hub import lacking_weights
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import (
     CPU_PRESET,
     FOLD_MINUTES,
@@ -22,7 +22,7 @@ from kaggle_salt.presets import (
     preset_path,
     recipe_path,
 )
-from kaggle_salt.runs import RunFolder
+from kaggle_salt.runs import RunFolder, find_run
 from kaggle_salt.runs_pretraining import PretrainingRun
 
 #: Names of folders under ``runs`` that are no runs.
@@ -127,7 +127,7 @@ def _pretraining_called(workspace: Workspace, name: str) -> PretrainingRun:
     Raises:
         ConfigError: No run can be called so, or one with folds or of predictions is.
     """
-    _require_run_name(name)
+    _require_run_name(workspace, name)
     folder = PretrainingRun(workspace.runs / name)
     if folder.manifest.exists() and not folder.pretraining:
         raise ConfigError(
@@ -205,8 +205,7 @@ def run_called(workspace: Workspace, name: str) -> RunFolder:
     Raises:
         ConfigError: No run can be called so.
     """
-    _require_run_name(name)
-    folder = RunFolder(workspace.runs / name)
+    folder = _require_run_name(workspace, name)
     if folder.foreign or folder.pretraining:
         held = "predictions that another tool made" if folder.foreign else "pretrained weights"
         raise ConfigError(
@@ -217,14 +216,15 @@ def run_called(workspace: Workspace, name: str) -> RunFolder:
     return folder
 
 
-def _require_run_name(name: str) -> None:
-    require_plain_name(name, "a run")
+def _require_run_name(workspace: Workspace, name: str) -> RunFolder:
+    folder = find_run(workspace.runs, name)
     if name in RESERVED_NAMES:
         raise ConfigError(
             f"a run cannot be called '{name}'",
             expected=f"any name but {', '.join(RESERVED_NAMES)}, which has its own use",
             next_step="--run NAME",
         )
+    return folder
 
 
 def parse_folds(text: str, known: list[int]) -> list[int]:

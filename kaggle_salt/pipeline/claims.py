@@ -13,7 +13,8 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import read_json, vouched
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.pipeline.plan import PLAN, Plan
-from kaggle_salt.runs import RunFolder, package_versions
+from kaggle_salt.runs import RunFolder
+from kaggle_salt.versions import package_versions
 
 
 def refuse_both(*, resume: bool, overwrite: bool) -> None:

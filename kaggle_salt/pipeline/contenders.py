@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.thresholds import cross_fitted_decisions, tile_scores
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
-from kaggle_salt.pipeline.decided import make_ensemble_again
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT, make_ensemble_again, read_ensemble
 from kaggle_salt.pipeline.members import Member, open_members, out_of_fold
 from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
@@ -95,10 +93,10 @@ def _open(
     if _is_run(workspace, name):
         return Contender(name, _members(workspace, [name], None, competition, listener))
     ensemble = name.removeprefix(ENSEMBLE)
-    made = workspace.ensembles / ensemble / "ensemble.json"
-    if not made.is_file():  # a name without a + is of one run, which there is not
+    made = workspace.ensembles / ensemble
+    if not (made / DOCUMENT).is_file():  # a name without a + is of one run, which there is not
         return Contender(name, _members(workspace, name.split("+"), None, competition, listener))
-    told = _read_ensemble(made)
+    told = read_ensemble(made)
     runs = [one["run"] for one in told["members"]]
     weights = [one["weight"] for one in told["members"]]
     members = _members(workspace, runs, weights, competition, listener)
@@ -115,18 +113,6 @@ def _members(
 ) -> tuple[Member, ...]:
     _refuse_unknown(workspace, runs)
     return tuple(open_members(workspace, runs, weights, competition, listener))
-
-
-def _read_ensemble(path: Path) -> dict[str, Any]:
-    told = read_json(path)
-    members = told.get("members")
-    if not isinstance(members, list) or not all({"run", "weight"} <= {*one} for one in members):
-        raise DataError(
-            f"{path} does not name the ensemble's runs and their weights",
-            expected="the file that salt ensemble wrote",
-            next_step="make the ensemble again, under this --name",
-        )
-    return told
 
 
 def _is_run(workspace: Workspace, name: str) -> bool:

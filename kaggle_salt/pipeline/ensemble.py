@@ -22,6 +22,7 @@ from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
 from kaggle_salt.files import read_json, write_json
 from kaggle_salt.lease import hold
 from kaggle_salt.pipeline.caveats import caveats
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT
 from kaggle_salt.pipeline.members import (
     Member,
     blend_test,
@@ -40,10 +41,10 @@ from kaggle_salt.pipeline.scores import (
     score_table,
     type_table,
 )
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import stated_hash
 from kaggle_salt.report.curves import threshold_curve
-from kaggle_salt.runs import FOREIGN
+from kaggle_salt.runs import FOREIGN, require_plain_name
 
 #: Weights of the runs: given, equal (``None``), or to be found by hill climbing.
 Weights = Sequence[float] | Literal["search"] | None
@@ -173,7 +174,7 @@ def _write(
     listener: Listener,
 ) -> None:
     """Draw the pictures, blend the test tiles, and write the document that vouches for all."""
-    manifest = report.folder / "ensemble.json"
+    manifest = report.folder / DOCUMENT
     manifest.unlink(missing_ok=True)  # the old rule is for other numbers
     _draw_curve(judged, report.folder)
     pictures = report.folder / "predictions.png"

@@ -22,8 +22,9 @@ from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.finished import tile_shape_of
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.runs import RunFolder, open_run, package_versions
+from kaggle_salt.runs import RunFolder, open_run
 from kaggle_salt.synthetic.geology import draw_tile
+from kaggle_salt.versions import package_versions
 
 #: Kinds of files, each with its suffix.
 TARGETS = {"onnx": ".onnx"}

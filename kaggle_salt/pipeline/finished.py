@@ -25,10 +25,10 @@ from kaggle_salt.files import read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import final_framing, load_networks
 from kaggle_salt.learning.inference import predict
-from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
+from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.runs import RunFolder, open_run, trained_runs
+from kaggle_salt.runs import RunFolder, open_run
 
 #: The network that this version carries, and what it is called on the command line.
 SHIPPED = Path(__file__).parents[1] / "shipped"
@@ -93,7 +93,7 @@ def ready_run(
         return _open(_open_model(model))
     if run is not None:
         return _open(open_run(workspace.runs, run))
-    if trained := trained_runs(workspace.runs):
+    if trained := workspace.trained_runs():
         if len(trained) > 1:
             listener.note(f"taking run {trained[-1]}, trained last")
         return _open(open_run(workspace.runs, trained[-1]))

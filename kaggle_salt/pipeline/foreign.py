@@ -23,11 +23,11 @@ from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import file_hash, vouched_for, write_json
+from kaggle_salt.files import file_hash, parse, read_bytes, vouched_for, write_json
 from kaggle_salt.pipeline.choose import RESERVED_NAMES
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, blocks
-from kaggle_salt.runs import FOREIGN, RunFolder
+from kaggle_salt.runs import FOREIGN, RunFolder, find_run
 
 _KINDS = f"uint8 from 0 to {LEVELS - 1}, or floats from 0 to 1"
 
@@ -75,8 +75,7 @@ def import_predictions(
         DataError: A file cannot be read, values or shapes are not as they should be, or ids are
             missing, unknown or come twice; nothing is written then.
     """
-    require_plain_name(name, "a run")
-    run = RunFolder(workspace.runs / name)
+    run = find_run(workspace.runs, name)
     competition = workspace.open(listener or Listener())
     _refuse_wrong_halves(given, competition)
     hashes = {"train_hash": competition.train_hash, "test_hash": competition.test_hash}
@@ -167,7 +166,7 @@ def _open(
     _refuse_other_ids(ids, wanted, ids_path)
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} cannot be read: {reason(error)}",
             expected="an array written by numpy.save",
@@ -188,9 +187,9 @@ def _read_ids(path: Path) -> tuple[str, ...]:
     """Ids in their order: a JSON list, or one a line, with a header ``id`` or without."""
     expected = "a .json list of ids, or a .csv or .txt with one id a line"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
         if path.suffix == ".json":
-            ids = json.loads(text)
+            ids = parse(json.loads, text)
             fits = isinstance(ids, list) and all(isinstance(tile, str) for tile in ids)
         else:
             rows = [row for row in csv.reader(text.splitlines()) if row]

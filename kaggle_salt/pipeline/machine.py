@@ -20,7 +20,7 @@ from kaggle_salt.pipeline.folder_signs import look_at_folders
 from kaggle_salt.pipeline.signs import Sign
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_names, preset_path
-from kaggle_salt.runs import package_versions
+from kaggle_salt.versions import package_versions
 
 GIB = 1 << 30
 

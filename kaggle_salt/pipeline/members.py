@@ -18,7 +18,7 @@ from kaggle_salt.learning.fold import predict_test
 from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
-from kaggle_salt.runs import RunFolder, open_run, trained_runs
+from kaggle_salt.runs import RunFolder, find_run, open_run
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def predict_fold(
 
 def _last_run(workspace: Workspace, listener: Listener) -> str:
     """Name of the run whose fold was finished last."""
-    finished = trained_runs(workspace.runs)
+    finished = workspace.trained_runs()
     if not finished:
         raise ConfigError(
             f"no run in {workspace.runs} has a trained fold",
@@ -208,7 +208,7 @@ def _run_weights(names: Sequence[str], weights: Sequence[float] | None) -> list[
 
 def _open_any(runs: Path, name: str, weight: float, competition: Competition) -> Member:
     """Open a run, or predictions that another tool made."""
-    run = RunFolder(runs / name)
+    run = find_run(runs, name)
     if not run.foreign:
         return open_member(open_run(runs, name), weight, competition)
     manifest = read_json(run.manifest)

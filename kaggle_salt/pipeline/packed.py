@@ -26,7 +26,7 @@ from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles
 from kaggle_salt.learning.keeping import halve_weights
 from kaggle_salt.lease import hold
-from kaggle_salt.pipeline.decided import chosen_rule, without_neighbours
+from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
     ready_run,
@@ -37,7 +37,8 @@ from kaggle_salt.pipeline.members import open_member
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import blocks
 from kaggle_salt.report.model_card import model_card
-from kaggle_salt.runs import ORIGIN_KEYS, FoldFolder, RunFolder, open_run, package_versions
+from kaggle_salt.runs import ORIGIN_KEYS, FoldFolder, RunFolder, open_run
+from kaggle_salt.versions import package_versions
 
 #: What the manifest of a packed network says of its kind.
 KIND = "network"

@@ -25,7 +25,7 @@ from kaggle_salt.ensembling.thresholds import (
     tile_scores,
 )
 from kaggle_salt.errors import DataError
-from kaggle_salt.pipeline.decided import make_ensemble_again
+from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, out_of_fold
 from kaggle_salt.pipeline.report_subject import Subject
 from kaggle_salt.pipeline.scores import Truth, score_table, type_table

@@ -12,7 +12,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
-from kaggle_salt.pipeline.decided import make_ensemble_again
+from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, open_members
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder

@@ -20,8 +20,8 @@ from kaggle_salt.files import HASH_KEY, file_hash, files_hash, leftovers, read_j
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.product_health import look_at_products
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
-from kaggle_salt.pipeline.workspace import Workspace, require_plain_name
-from kaggle_salt.runs import FoldFolder, RunFolder, open_run, train_anew
+from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.runs import FoldFolder, RunFolder, find_run, open_run, train_anew
 
 
 def look_at_run(workspace: Workspace, name: str) -> list[Sign]:
@@ -34,8 +34,7 @@ def look_at_run(workspace: Workspace, name: str) -> list[Sign]:
     Raises:
         ConfigError: There is no such run.
     """
-    require_plain_name(name, "a run")
-    run = RunFolder(workspace.runs / name)
+    run = find_run(workspace.runs, name)
     if not run.manifest.exists() and not run.claimed_folds():
         open_run(workspace.runs, name)  # says that there is none
     signs = list(_foreign(run) if run.foreign else _trained(run, workspace))

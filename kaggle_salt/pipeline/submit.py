@@ -17,12 +17,18 @@ from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
-from kaggle_salt.files import file_hash, read_json, vouched_for
-from kaggle_salt.pipeline.decided import chosen_rule, make_ensemble_again
+from kaggle_salt.files import file_hash, vouched_for
+from kaggle_salt.pipeline.ensemble_document import (
+    DOCUMENT,
+    chosen_rule,
+    make_ensemble_again,
+    read_ensemble,
+)
 from kaggle_salt.pipeline.finished import ready_run
 from kaggle_salt.pipeline.mosaic_rules import tiles_to_submit, told_mosaic
 from kaggle_salt.pipeline.packed import predict_test_tiles
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.runs import require_plain_name
 
 #: Share of a submission's masks from which on they are nearly all empty, or nearly all full.
 NEARLY_ALL = 0.95
@@ -77,10 +83,10 @@ def submit(
         _refuse_both(ensemble, model)
         ensemble = _predicted_by(model, workspace, competition, device, listener)
     folder = _find_ensemble(workspace, ensemble)
-    made = read_json(folder / "ensemble.json")
+    made = read_ensemble(folder)
     rule = chosen_rule(folder, made, threshold, min_area)
     csv = submission_path(workspace, made["name"] if name is None else name)
-    ensemble_hash = file_hash(folder / "ensemble.json")
+    ensemble_hash = file_hash(folder / DOCUMENT)
     wanted = {"ensemble_hash": ensemble_hash, "rule": rule.as_json()}
     manifest = vouched_for(csv.with_suffix(".json"), csv, wanted=wanted, check_hash=True)
     existed = manifest is not None
@@ -165,9 +171,7 @@ def submission_path(workspace: Workspace, name: str) -> Path:
 
 
 def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
-    made = sorted(
-        workspace.ensembles.glob("*/ensemble.json"), key=lambda path: path.stat().st_mtime
-    )
+    made = sorted(workspace.ensembles.glob(f"*/{DOCUMENT}"), key=lambda path: path.stat().st_mtime)
     if not made:
         raise ConfigError(
             f"there is no ensemble in {workspace.ensembles}",

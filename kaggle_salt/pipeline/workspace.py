@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError
 from kaggle_salt.runs import FoldFolder
 
 #: What stands before the name of an ensemble where a run has the same.
@@ -53,30 +52,19 @@ class Workspace:
         places = ("*/config.toml", "*/manifest.json", "ensemble/*/ensemble.json")
         return {path.parent.name for place in places for path in self.runs.glob(place)}
 
+    def trained_runs(self) -> list[str]:
+        """Names of the runs with a finished fold; the one whose fold was finished last is last."""
+        summaries = self.runs.glob("*/fold*/fold.json")
+        by_time = sorted(summaries, key=lambda path: path.stat().st_mtime)
+        latest_first = dict.fromkeys(path.parent.parent.name for path in reversed(by_time))
+        return list(latest_first)[::-1]
+
     def open(self, listener: Listener) -> Competition:
         """Open the competition's tiles, decoding them on the first time."""
         competition = Competition.open(self.data, progress=listener.progress("decoding tiles"))
         for note in competition.notes:
             listener.note(note)
         return competition
-
-
-def require_plain_name(name: str, what: str) -> None:
-    """Refuse a name that would not be one folder or file of its own.
-
-    Args:
-        name: Name of a run, an ensemble or a submission.
-        what: Which of them, with its article, for the message.
-
-    Raises:
-        ConfigError: The name is empty, hidden, or a path.
-    """
-    if not name or name.startswith(".") or "/" in name or "\\" in name:
-        raise ConfigError(
-            f"{what} cannot be called '{name}'",
-            expected="a plain name, without slashes and without a dot in front",
-            next_step="choose another name",
-        )
 
 
 class Listener:

@@ -50,11 +50,11 @@ def test_files_are_found_by_role_and_id(tmp_path: Path, zipped: bool) -> None:
     place = "train.zip" if zipped else "train"
     with open_files(tmp_path, "images") as images:
         assert set(images.members) == {"a", "b", "c.d"}
-        assert images.read("b") == b"2"
+        assert images.read("b", 9) == b"2"
         assert images.name("c.d") == f"{place}/images/c.d.JPG"
     with open_files(tmp_path, "masks") as masks:
         assert set(masks.members) == {"a"}
-        assert masks.read("a") == b"3"
+        assert masks.read("a", 9) == b"3"
         assert masks.name("a") == f"{place}/masks/a.png"
 
 
@@ -94,7 +94,7 @@ def test_leading_folder_in_a_zip_is_skipped(tmp_path: Path) -> None:
     put(tmp_path / "train/images/a.png", b"1")
     pack(tmp_path, "train", inside="somewhere/train/")
     with open_files(tmp_path, "images") as files:
-        assert files.read("a") == b"1"
+        assert files.read("a", 9) == b"1"
         assert files.name("a") == "train.zip/somewhere/train/images/a.png"
 
 
@@ -126,7 +126,7 @@ def test_damaged_member_is_named(tmp_path: Path) -> None:
     put(path, path.read_bytes().replace(b"1" * 100, b"1" * 99 + b"2"))
     with open_files(tmp_path, "images") as files:
         with pytest.raises(DataError, match=r"train\.zip/images/a\.png cannot be read: Bad CRC"):
-            files.read("a")
+            files.read("a", 9)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from kaggle_salt.errors import ConfigError
-from kaggle_salt.pipeline.workspace import Listener, Workspace, require_plain_name
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from tests.makers import write_competition
 
 
@@ -34,14 +31,3 @@ def test_opening_tells_the_listener_of_the_decoding_once(tmp_path: Path) -> None
     told.clear()
     workspace.open(Follower())
     assert told == []
-
-
-@pytest.mark.parametrize("name", ["quick", "a+b", "2024-05-01 night", "größer"])
-def test_plain_names_pass(name: str) -> None:
-    require_plain_name(name, "a run")
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "../a"])
-def test_a_name_that_is_a_path_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="a run cannot be called"):
-        require_plain_name(name, "a run")
