@@ -161,7 +161,7 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
     Raises:
         DataError: The file is missing or is no such table, or a tile has no group.
     """
-    next_step = "mend the file given to --group-by"
+    next_step = "mend the file given to --group-by: columns id and group, or id and mosaic"
     table = read_table(path, ["id"], next_step=next_step)
     if "mosaic" in table and "group" not in table:
         mosaic_of = dict(zip(table["id"], table["mosaic"], strict=True))
@@ -169,7 +169,7 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
     if "group" not in table:
         raise DataError(
             f"{path} has no column group",
-            expected="a CSV file with the columns id, group",
+            expected="the columns id and group, or id and mosaic",
             next_step=next_step,
         )
     group_of = dict(zip(table["id"], table["group"], strict=True))

@@ -68,8 +68,11 @@ def read_ensemble(folder: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
+        found = "is missing"
+        if first["type"] != "missing":
+            found = f"is {shortened(repr(first['input']))} ({first['msg']})"
         raise DataError(
-            f"{path}: {place} is {shortened(repr(first['input']))} ({first['msg']})",
+            f"{path}: {place} {found}",
             expected="the document that salt ensemble wrote",
             next_step="make the ensemble again: "
             + salt_command("ensemble", "RUN", "--name", folder.name),

@@ -47,7 +47,7 @@ def test_make_folds_by_group(folder: Path) -> None:
     table = pd.read_csv("folds/folds.csv")
     assert table.groupby("group")["fold"].nunique().eq(1).all()
     refused(3, "make-folds", "--group-by", "none.csv", found="none.csv cannot be read",
-            expected="columns id, group", then="--group-by")  # fmt: skip
+            expected="columns id", then="--group-by: columns id and group")  # fmt: skip
 
 
 def test_another_table_is_refused_unless_overwritten(folder: Path) -> None:

@@ -216,7 +216,7 @@ def test_an_ensemble_of_other_networks_is_refused(lively: Path) -> None:
     with pytest.raises(DataError, match="fold 1 of run tiny is not the one that the ensemble one"):
         compare(HERE, ["one", "tiny"])
     path.write_text(json.dumps({"members": [{"run": "tiny"}]}), encoding="utf-8")
-    with pytest.raises(DataError, match="does not name the ensemble's runs and their weights"):
+    with pytest.raises(DataError, match=r"one/ensemble\.json: name is missing"):
         compare(HERE, ["one", "tiny"])
 
 
