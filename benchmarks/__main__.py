@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commands, lovasz, masks, networks, tiles
+from benchmarks import commands, lovasz, masks, networks, tiles, time_to_score
 from benchmarks.harness import FULL, QUICK, Item, PeerError, Setting, Size
 from benchmarks.machine import describe_machine, machine_lines
 from benchmarks.table import table_lines
@@ -23,7 +23,7 @@ from kaggle_salt.presets import preset_path
 #: Every item, in the order of the table: those of these modules, from top to bottom.
 ITEMS = tuple(
     value
-    for module in (tiles, masks, lovasz, networks, commands)
+    for module in (tiles, masks, lovasz, networks, commands, time_to_score)
     for value in vars(module).values()
     if isinstance(value, Item)
 )
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) ->
                 Path(folder),
                 device=choose_compute(options.device).device.type,
                 preset=options.preset,
+                data=options.data,
             )
             report = run(items, setting, rough=size != FULL)
     except SaltError as error:
@@ -76,13 +77,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", default="quick", help="whose network trains, predicts (quick)")
     parser.add_argument("--batch", type=int, metavar="N", help="tiles of a training step (32)")
     parser.add_argument("--only", default="", metavar="NAME,...", help="these items only")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="real tiles, for time-to-score")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser.parse_args(arguments)
 
 
 def _chosen(only: str) -> list[Item]:
     by_name = {item.name: item for item in ITEMS}
-    names = [name.strip() for name in only.split(",") if name.strip()] or list(by_name)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    names = names or [item.name for item in ITEMS if not item.needs_data]
     for name in names:
         if name not in by_name:
             raise ConfigError(f"there is no item '{name}'", expected=nearest(name, by_name))

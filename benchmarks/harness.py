@@ -18,7 +18,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import SaltError
 from kaggle_salt.predictions import Predictions
 
-Unit = Literal["s", "ms", "GB"]
+Unit = Literal["min", "s", "ms", "GB"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Setting:
     folder: Path  #: where the items write
     device: str = "cpu"  #: where networks and losses are computed; all else is the processor's work
     preset: str = "quick"  #: whose network is trained and predicts
+    data: Path | None = None  #: the competition's own files, for what synthetic tiles cannot tell
 
     @cached_property
     def competition_folder(self) -> Path:
@@ -92,6 +93,7 @@ class Item:
     aim: float | None  #: the ratio should reach it or, without a peer, the figure stay below
     peer: str | None  #: what does the same, measured beside us
     measure: Callable[[Setting], Measurement]  #: its docstring says what is measured
+    needs_data: bool = False  #: the competition's own files, and so is left out unless asked for
 
     @property
     def what(self) -> str:
@@ -107,10 +109,15 @@ class Item:
 
 
 def item(
-    name: str, unit: Unit, aim: float | None = None, *, peer: str | None = None
+    name: str,
+    unit: Unit,
+    aim: float | None = None,
+    *,
+    peer: str | None = None,
+    needs_data: bool = False,
 ) -> Callable[[Callable[[Setting], Measurement]], Item]:
     """Make an item of the function that takes its figure."""
-    return lambda measure: Item(name, unit, aim, peer, measure)
+    return lambda measure: Item(name, unit, aim, peer, measure, needs_data)
 
 
 class PeerError(SaltError):

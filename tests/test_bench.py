@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks import lovasz, networks, peers
+from benchmarks import lovasz, networks, peers, time_to_score
 from benchmarks.__main__ import ITEMS, main
 from benchmarks.harness import (
     FULL,
@@ -34,7 +35,10 @@ from benchmarks.material import likely_probabilities
 from benchmarks.table import table_lines
 from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.rle import decode
+from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.losses import lovasz_hinge
+from tests import tiny
+from tests.makers import put
 
 TINY = Size(
     train_tiles=20, test_tiles=12, batch=2, repeats=1, patience=30, pairs=1, loop_seconds=0,
@@ -67,11 +71,13 @@ def _item(name: str) -> Item:
 def test_items_are_these() -> None:
     assert [item.name for item in ITEMS] == [
         "open-first", "open-again", "search", "search-kernel", "rle", "submission", "lovasz",
-        "train", "flip-tta", "ensemble-memory",
+        "train", "flip-tta", "ensemble-memory", "time-to-score",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "item", [item for item in ITEMS if not item.needs_data], ids=lambda item: item.name
+)
 def test_item_runs_and_says_what_it_measures(item: Item, setting: Setting) -> None:
     measured = item.measure(setting)
     assert (item.peer is None) == (measured.peer is None) == (measured.ratio is None)
@@ -81,6 +87,28 @@ def test_item_runs_and_says_what_it_measures(item: Item, setting: Setting) -> No
     assert len(item.what) > 20
     assert "\n" not in item.what
     assert "``" not in item.what
+
+
+def test_the_minutes_to_a_score_are_those_of_the_first_epoch_with_it() -> None:
+    history = pd.DataFrame({"score": [0.5, 0.76, 0.7, 0.81], "seconds": [60, 30, 30, 120]})
+    assert time_to_score.minutes_to((0.75, 0.76, 0.8), history) == [1.5, 1.5, 4.0]
+    with pytest.raises(ConfigError, match=r"ended at 0\.8100 and never scored 0\.85"):
+        time_to_score.minutes_to((0.75, 0.85), history)
+
+
+def test_a_training_is_timed_on_the_tiles_given(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        time_to_score, "preset_path", lambda name: put(tmp_path / "t.toml", tiny.TINY.encode())
+    )
+    monkeypatch.setattr(time_to_score, "SCORES", (0.0,))
+    with pytest.raises(ConfigError, match="no tiles to learn from"):
+        _item("time-to-score").measure(setting)
+    given = replace(setting, folder=tmp_path, data=setting.competition_folder)
+    measured = _item("time-to-score").measure(given)
+    assert measured.details == [measured.ours]
+    assert 0 < measured.ours < 5
 
 
 def test_kernel_that_scores_one_tile_a_tenth_higher_at_one_level_is_refused(
