@@ -134,7 +134,7 @@ class Rehearsal:
             outputs = self.compute.outputs(self.network, inputs).map(self.framing.unframe)
             loss = self.loss(outputs, target)
             self.optimizer.zero_grad()
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(self.optimizer)
             scaler.update()
 
