@@ -127,12 +127,16 @@ class Rehearsal:
     def bare(self) -> None:
         """The same batches, framed beforehand: forward, loss, backward and step."""
         self.network.train()
+        scaler = torch.amp.GradScaler(
+            self.compute.device.type, enabled=self.compute.precision == "float16"
+        )
         for inputs, target in self.batches:
             outputs = self.compute.outputs(self.network, inputs).map(self.framing.unframe)
             loss = self.loss(outputs, target)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(self.optimizer)
+            scaler.update()
 
 
 class Stream:

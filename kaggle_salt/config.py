@@ -25,6 +25,8 @@ from kaggle_salt.config_table import (
 
 Channels = Literal["auto", "grey", "grey3", "grey+depth", "rgb"]
 
+Precision = Literal["auto", "float32", "bf16", "float16"]
+
 
 class InputConfig(Table):
     """How a tile becomes the network's input."""
@@ -74,7 +76,7 @@ class TrainingConfig(Table):
 
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     batch_size: PositiveInt = 32
-    precision: Literal["auto", "float32", "bf16"] = "auto"  #: auto: bf16 where it is native
+    precision: Precision = "auto"  #: auto: bf16 where it is native, else float16, else float32
     channels_last: bool = True
     compile: bool = False  #: torch.compile: minutes for each input size; seldom pays on a CPU
     workers: int = Field(default=-1, ge=-1)  #: loader processes; -1: none on CPU, a few on a GPU

@@ -285,7 +285,7 @@ CASES = {
     "augment.mix_probability": Case(("0.0", "1.0"), weights, ("augment.mix=cutmix",)),
     "training.seed": Case(("1",), weights),
     "training.batch_size": Case(("2",), weights),
-    "training.precision": Case(("bf16",), logits),
+    "training.precision": Case(("bf16", "float16"), logits),
     "training.channels_last": Case(("false",), layout),
     "training.compile": Case(("true",), compiles),
     "training.workers": Case(("1",), worker_count),

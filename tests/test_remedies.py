@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
+from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
@@ -120,6 +122,18 @@ def strange_checkpoint() -> None:
     """A checkpoint of another network."""
     path = Path("runs/tiny/fold1/checkpoint.pt")
     save_checkpoint(path, Progress(), torch.nn.Linear(1, 1), None)
+
+
+def skipped_once() -> None:
+    """Let the first step be the last of an endless row of skipped ones."""
+    usual = LossScaling.step
+
+    def step(self: LossScaling, *given: Any) -> bool:
+        LossScaling.step = usual  # type: ignore[method-assign]
+        self.row = MOST_SKIPPED
+        return False
+
+    LossScaling.step = step  # type: ignore[method-assign]
 
 
 def manifest_says(**told: object) -> Callable[[], None]:
@@ -352,6 +366,11 @@ SITUATIONS: dict[str, list[Situation]] = {
     "training:_refuse_nan": [
         Situation(("train", "--config", "tiny.toml", "--run", "steep", *CPU), nan_once,
                   changes=("runs/steep-slower/*",), again=False),
+    ],
+    "training:_refuse_endless_skipping": [
+        Situation(("train", "--config", "tiny.toml", "--run", "half", *CPU,
+                   "--set", "training.precision=float16"), skipped_once,
+                  changes=("runs/half-float32/*",), again=False),
     ],
     "members:report_missing": [
         Situation(("ensemble", "tiny", "--require-all", *CPU),

@@ -35,6 +35,7 @@ class Progress:
     schedule: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
+    scaling: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, cost: float) -> bool:
         """Take note of an epoch's cost (lower is better); whether it was never as low."""

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kaggle_salt.config import Precision
 from kaggle_salt.errors import ConfigError, TrainingError, reason
 from kaggle_salt.learning.outputs import Outputs
 
@@ -26,6 +27,10 @@ LARGEST_KEPT = 1 << 30
 #: Who turns the traced network into machine code.
 BACKEND = "inductor"
 
+#: What a network can be run in, and those of them that autocast knows.
+Format = Literal["float32", "bf16", "float16"]
+HALVES = {"bf16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -33,17 +38,17 @@ class Compute:
 
     Args:
         device: Where tensors live.
-        bf16: Run the network under bfloat16 autocast; weights stay float32.
+        precision: What the network is run in, under autocast; weights stay float32.
         channels_last: Keep convolution weights and inputs as NHWC.
     """
 
     device: torch.device
-    bf16: bool = False
+    precision: Format = "float32"
     channels_last: bool = True
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{self.device}{threads}, {'bf16' if self.bf16 else 'float32'}"
+        return f"{self.device}{threads}, {self.precision}"
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the layout asked for."""
@@ -60,7 +65,8 @@ class Compute:
         """
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        half = HALVES.get(self.precision)
+        with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             given: Tensor | Outputs = network(inputs)
         return (given if isinstance(given, Outputs) else Outputs(given)).float()
 
@@ -70,7 +76,7 @@ class Compute:
 
 
 def choose_compute(
-    device: str, precision: Literal["auto", "float32", "bf16"] = "auto", channels_last: bool = True
+    device: str, precision: Precision = "auto", channels_last: bool = True
 ) -> Compute:
     """Turn ``--device`` and the preset's precision into a :class:`Compute`.
 
@@ -79,7 +85,8 @@ def choose_compute(
 
     Args:
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto`` takes bf16 where the hardware computes in it natively.
+        precision: ``auto`` takes what the hardware computes in natively: see
+            :func:`native_format`.
         channels_last: See :class:`Compute`.
 
     Raises:
@@ -88,8 +95,8 @@ def choose_compute(
     chosen = _choose_device(device)
     if chosen.type == "cpu":
         keep_freed_memory()
-    bf16 = precision == "bf16" or (precision == "auto" and _has_native_bf16(chosen))
-    return Compute(chosen, bf16=bf16, channels_last=channels_last)
+    found = native_format(chosen)[0] if precision == "auto" else precision
+    return Compute(chosen, found, channels_last)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Abilities:
 
     Args:
         compute: Device and number format, as :class:`Compute` says them.
+        because: Why this number format.
         threads: That torch computes with on the CPU.
         built_for: The version of CUDA that torch was built for; empty without.
         gpu: Name of the GPU that is taken; empty without one.
@@ -106,6 +114,7 @@ class Abilities:
     """
 
     compute: str
+    because: str
     threads: int
     built_for: str
     gpu: str = ""
@@ -120,7 +129,8 @@ def abilities(device: str) -> Abilities:
         ConfigError: Unknown device, or one this machine does not have.
     """
     compute = choose_compute(device)
-    told = (str(compute), torch.get_num_threads(), torch.version.cuda or "")
+    because = native_format(compute.device)[1]
+    told = (str(compute), because, torch.get_num_threads(), torch.version.cuda or "")
     if compute.device.type != "cuda":
         return Abilities(*told)
     free, total = torch.cuda.mem_get_info(compute.device)
@@ -145,14 +155,27 @@ def _choose_device(name: str) -> torch.device:
     return device
 
 
-def _has_native_bf16(device: torch.device) -> bool:
+def native_format(device: torch.device) -> tuple[Format, str]:
+    """The number format that a device computes fastest in, as far as it is known, and why.
+
+    Returns:
+        The format, and a few words.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        capability = torch.cuda.get_device_capability(device)
+        known: tuple[Format, str] = ("float32", "float16 is not measured without tensor cores")
+        if capability >= (8, 0):
+            known = ("bf16", "bf16 is native")
+        elif capability >= (7, 0):
+            known = ("float16", "float16 is native, bf16 is not")
+        return known[0], f"compute capability {capability[0]}.{capability[1]}: {known[1]}"
     if device.type == "cpu":
         # private, but the only question torch answers about native (not emulated) bf16
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, check, bool)() for check in checks)
-    return False
+        if any(getattr(torch.cpu, check, bool)() for check in checks):
+            return "bf16", "bf16 is native"
+        return "float32", "bf16 is not native"
+    return "float32", f"nothing else was tried on {device.type}"
 
 
 def keep_freed_memory() -> bool:

@@ -41,6 +41,7 @@ class FoldSummary:
         seconds: Training time, validation included, over all sittings.
         parameters: Number of trainable parameters.
         weights_hash: SHA-256 of the weights file.
+        skipped: Steps skipped because their gradients overflowed float16.
     """
 
     fold: int
@@ -50,6 +51,7 @@ class FoldSummary:
     seconds: float
     parameters: int
     weights_hash: str
+    skipped: int = 0
 
 
 def check_trainable(
@@ -158,6 +160,7 @@ def train_fold(
         seconds=round(progress.seconds, 1),
         parameters=count_parameters(network),
         weights_hash=weights_hash,
+        skipped=sum(row.get("skipped", 0) for row in progress.history),
     )
     write_json(folder.summary, asdict(summary))
     folder.checkpoint.unlink()  # a finished fold needs no resume; the weights are kept apart
@@ -287,5 +290,7 @@ def manifest_of_test(
         "data_hash": data_hash,
         "input": {**config.input.model_dump(), "shrink": config.stage[-1].shrink},
         "tta": config.inference.tta,
-        "bf16": compute.bf16,
+        "bf16": compute.precision == "bf16",
+        # predictions made before there was float16 stay what they are
+        **({"float16": True} if compute.precision == "float16" else {}),
     }

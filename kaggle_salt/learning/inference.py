@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.config import InferenceConfig
+from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.predictions import release
@@ -42,17 +43,33 @@ def predict(
         compute: Device and number format.
         config: TTA and batch size.
         progress: Called with (tiles done, tiles in all) after each batch.
+
+    Raises:
+        TrainingError: The network computes what float16 cannot hold.
     """
     for network in networks:
         network.eval()
     for start, batch in _batches(tiles, config.batch_size, compute.device):
         views = [tile_probabilities(n, batch, framing, compute, config.tta) for n in networks]
         probabilities = torch.stack(views).mean(dim=0)
+        if compute.precision == "float16":
+            _refuse_overflow(probabilities)
         out[start : start + len(batch)] = to_levels(probabilities).cpu().numpy()
         release(tiles)
         release(out)
         if progress:
             progress(start + len(batch), len(tiles))
+
+
+def _refuse_overflow(probabilities: Tensor) -> None:
+    """Refuse what would be stored as if it were probabilities; waits for the device."""
+    if probabilities.isnan().any():
+        raise TrainingError(
+            "the network computes values that float16 cannot hold",
+            expected="activations below 65,504, as where it was trained in float16",
+            next_step="--device cpu, or a GPU with bf16, where training.precision is auto; "
+            "otherwise a run with --set training.precision=float32",
+        )
 
 
 def to_levels(probabilities: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import make_loss
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import make_optimizer, set_learning_rate
+from kaggle_salt.learning.scaling import LossScaling
 from kaggle_salt.learning.training import Watcher, fold_seed
 
 #: What a step leaves of the smoothed loss before it.
@@ -93,7 +94,9 @@ def sweep_stage(
 
     batches = _batches(config, tiles, seed, framing, compute.device)
     watcher.epoch_starts(f"{stage.name}, rising rate", len(rates))
-    return sweep_rates(network, batches, loss_of, stage.optimizer, rates, watcher.steps_done)
+    return sweep_rates(
+        network, batches, loss_of, stage.optimizer, rates, watcher.steps_done, compute
+    )
 
 
 def _batches(
@@ -117,6 +120,7 @@ def sweep_rates(
     optimizer: OptimizerConfig,
     rates: Sequence[float],
     steps_done: Callable[[int, float], None],
+    compute: Compute,
 ) -> pd.DataFrame:
     """Train for one step with each rate and look at the loss; then undo it all.
 
@@ -131,6 +135,7 @@ def sweep_rates(
         optimizer: The table that describes it; its ``lr`` does not matter.
         rates: Learning rates, ascending.
         steps_done: Called with (steps, smoothed loss) after every step.
+        compute: Device and number format.
 
     Returns:
         A row for each step: ``lr``, ``loss`` (before the step), and ``smoothed``, its
@@ -138,7 +143,7 @@ def sweep_rates(
     """
     rows = []
     lowest = math.inf
-    smoothing = _Smoothing()
+    smoothing, scaling = _Smoothing(), LossScaling(compute)
     with _undone(network):
         network.train()
         stepper = make_optimizer(optimizer, network)
@@ -153,7 +158,8 @@ def sweep_rates(
             lowest = min(lowest, smoothed)
             if smoothed > DIVERGED * lowest:
                 break
-            _step(network, stepper, loss, rate, optimizer.clip)
+            set_learning_rate(stepper, rate)
+            scaling.step(loss, network, stepper, optimizer.clip)
     return pd.DataFrame(rows, columns=["lr", "loss", "smoothed"])
 
 
@@ -168,17 +174,6 @@ class _Smoothing:
         self.steps += 1
         self.average = SMOOTHING * self.average + (1 - SMOOTHING) * value
         return self.average / (1 - SMOOTHING**self.steps)
-
-
-def _step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip: float
-) -> None:
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    if clip:
-        nn.utils.clip_grad_norm_(network.parameters(), clip)
-    set_learning_rate(optimizer, rate)
-    optimizer.step()
 
 
 @contextmanager

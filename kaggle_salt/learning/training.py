@@ -43,6 +43,7 @@ from kaggle_salt.learning.keeping import Keeper
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.running_loss import RunningLoss
+from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.steps import SegmentationStep, Step
 from kaggle_salt.runs import TrainingFolder
 
@@ -94,19 +95,21 @@ class FoldTraining:
         )
         dataset = TileDataset(tiles, config.augment, self.seed)
         self.loader = train_loader(dataset, self.sampler, compute.device, training.workers)
+        self.scaling = LossScaling(compute)
         self.progress = Progress()
 
     def run(self) -> Progress:
         """Train all stages; the network then holds the last stage's weights.
 
         Raises:
-            TrainingError: The loss is not a number any more, the checkpoint is damaged, or the
-                network cannot be compiled.
+            TrainingError: The loss is not a number any more, no step can be made in float16, the
+                checkpoint is damaged, or the network cannot be compiled.
         """
         checkpoint = None
         if self.folder.checkpoint.exists():
             checkpoint = load_checkpoint(self.folder, self.compute.device)
             self.progress = checkpoint.restore(self.network)
+            self.scaling.load_state_dict(self.progress.scaling)
         for number in range(self.progress.stage, len(self.config.stage)):
             self._train_stage(self.config.stage[number], checkpoint)
             checkpoint = None
@@ -131,6 +134,7 @@ class FoldTraining:
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
             progress.kept = keeper.state_dict()
             progress.teacher = step.state_dict()
+            progress.scaling = self.scaling.state_dict()
             save_checkpoint(self.folder.checkpoint, progress, self.network, optimizer)
         if keeper.hand_on(self.network):
             reestimate_batch_norm(self.network, self._plain_inputs(framing), self.compute.forward)
@@ -163,6 +167,7 @@ class FoldTraining:
         self.network.train()
         self.watcher.epoch_starts(f"{stage.name} {progress.stage_epoch + 1}/{stage.epochs}", steps)
         running = RunningLoss(self.compute.device)
+        self.scaling.skipped = 0
         first_step = progress.stage_epoch * steps
         step.begin_epoch(progress.epoch, first_step)
         for number, batch in enumerate(self.loader, start=1):
@@ -170,14 +175,11 @@ class FoldTraining:
             batch_loss = step.loss(
                 [part.to(self.compute.device, non_blocking=True) for part in batch]
             )
-            optimizer.zero_grad()
-            batch_loss.backward()  # type: ignore[no-untyped-call]
-            if stage.optimizer.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), stage.optimizer.clip)
-            optimizer.step()
-            keeper.after_step(self.network)
-            step.after_step()
+            if self.scaling.step(batch_loss, self.network, optimizer, stage.optimizer.clip):
+                keeper.after_step(self.network)
+                step.after_step()
             running.add(batch_loss)
+            self._refuse_endless_skipping(stage, number)
             if number % LOOK_EVERY == 0 and number < steps:
                 self._report(stage, number, running.look())
         mean = running.mean()
@@ -199,6 +201,18 @@ class FoldTraining:
             expected="a finite loss; the checkpoint of the epoch before is untouched",
             next_step=f"a run with a lower rate: {self._slower_run(stage)}, "
             "or one with --set training.precision=float32",
+        )
+
+    def _refuse_endless_skipping(self, stage: StageConfig, step: int) -> None:
+        if self.scaling.row < MOST_SKIPPED:
+            return
+        raise TrainingError(
+            f"the gradients of stage '{stage.name}' overflow float16 in {self.scaling.row} steps "
+            f"one after the other, up to step {step} of epoch {self.progress.stage_epoch + 1}",
+            expected="gradients that float16 holds at some scale of the loss; the checkpoint of "
+            "the epoch before is untouched",
+            next_step="a run in another number format: "
+            f"{self.folder.variation('float32', '--set', 'training.precision=float32')}",
         )
 
     def _slower_run(self, stage: StageConfig) -> str:
@@ -233,6 +247,7 @@ class FoldTraining:
             "lr": lr,
             "train_loss": train_loss,
             **measured.figures,
+            **({"skipped": self.scaling.skipped} if self.scaling.scales else {}),
             "seconds": round(seconds, 3),
         }
         progress.history.append(row)

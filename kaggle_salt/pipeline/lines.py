@@ -80,9 +80,10 @@ def epoch_line(row: dict[str, object], epochs_left: float) -> str:
     validated = ""  # a pretraining has nothing to validate by
     if "score" in row:
         validated = f"validation {row['val_loss']:.4f}  score {row['score']:.4f}  "
+    skipped = f"{row['skipped']} steps skipped  " if row.get("skipped") else ""
     return (
         f"epoch {row['epoch']:>3}  {row['stage']:<12} loss {row['train_loss']:.4f}  "
-        f"{validated}{seconds:.1f} s  about {_duration(epochs_left * seconds)} left"
+        f"{validated}{skipped}{seconds:.1f} s  about {_duration(epochs_left * seconds)} left"
     )
 
 

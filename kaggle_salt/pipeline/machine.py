@@ -81,7 +81,7 @@ def _is_met(asked: Requirement) -> bool:
 
 def device_sign(able: Abilities) -> Sign:
     """Where networks will be computed, and in which number format."""
-    advice, found = "", able.compute
+    advice, found = "", f"{able.compute} ({able.because})"
     if able.gpu:
         found += f"; {able.gpu}, {_gib(able.gpu_free)} of {_gib(able.gpu_total)} GiB free"
         if able.gpu_free < LEAST_MEMORY:

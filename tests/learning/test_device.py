@@ -5,8 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.learning import device
-from kaggle_salt.learning.device import Compute, choose_compute
+from kaggle_salt.learning.device import (
+    HALVES,
+    Compute,
+    Format,
+    abilities,
+    choose_compute,
+    native_format,
+)
 
 CPU = torch.device("cpu")
 
@@ -25,15 +31,15 @@ class Spy(nn.Module):
         return output
 
 
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "float16"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_format_and_layout_inside_float32_outside(bf16: bool, channels_last: bool) -> None:
-    compute = Compute(CPU, bf16=bf16, channels_last=channels_last)
+def test_format_and_layout_inside_float32_outside(precision: Format, channels_last: bool) -> None:
+    compute = Compute(CPU, precision, channels_last)
     network = Spy()
     assert compute.place(network) is network
     logits = compute.forward(network, torch.rand(2, 3, 4, 4))
     assert logits.dtype == torch.float32
-    assert network.seen == (torch.bfloat16 if bf16 else torch.float32, channels_last)
+    assert network.seen == (HALVES.get(precision, torch.float32), channels_last)
     assert network.convolution.weight.dtype == torch.float32
 
 
@@ -41,31 +47,60 @@ def test_format_and_layout_change_no_more_than_rounding() -> None:
     network, inputs = Spy(), torch.rand(2, 3, 4, 4)
     plain = Compute(CPU, channels_last=False).forward(network, inputs)
     torch.testing.assert_close(Compute(CPU).forward(network, inputs), plain)
-    half = Compute(CPU, bf16=True).forward(network, inputs)
-    torch.testing.assert_close(half, plain, atol=0.05, rtol=0.05)
-    assert not torch.equal(half, plain)
+    for precision, off in (("bf16", 0.05), ("float16", 0.005)):
+        half = choose_compute("cpu", precision).forward(network, inputs)
+        torch.testing.assert_close(half, plain, atol=off, rtol=off)
+        assert not torch.equal(half, plain)
 
 
-def test_precision_is_as_asked() -> None:
-    assert choose_compute("cpu", "bf16").bf16
-    assert not choose_compute("cpu", "float32").bf16
+@pytest.mark.parametrize("precision", ["float32", "bf16", "float16"])
+def test_precision_is_as_asked(precision: Format) -> None:
+    assert choose_compute("cpu", precision).precision == precision
     assert not choose_compute("cpu", "float32", channels_last=False).channels_last
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_auto_precision_is_bf16_where_it_is_native(
+def test_auto_on_a_cpu_is_bf16_where_it_is_native(
     native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_has_native_bf16", lambda _: native)
-    assert choose_compute("cpu", "auto").bf16 is native
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert choose_compute("cpu").precision == ("bf16" if native else "float32")
+    assert abilities("cpu").because == f"bf16 is {'' if native else 'not '}native"
 
 
-@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0)])
-def test_bf16_is_native_from_ampere_on(
-    capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("capability", "expected", "because"),
+    [
+        ((6, 0), "float32", "compute capability 6.0: float16 is not measured without tensor"),
+        ((6, 1), "float32", "compute capability 6.1: float16 is not measured without tensor"),
+        ((7, 0), "float16", "compute capability 7.0: float16 is native, bf16 is not"),
+        ((7, 5), "float16", "compute capability 7.5: float16 is native, bf16 is not"),
+        ((8, 0), "bf16", "compute capability 8.0: bf16 is native"),
+        ((12, 0), "bf16", "compute capability 12.0: bf16 is native"),
+    ],
+)
+def test_auto_on_a_gpu_is_what_it_computes_in_natively(
+    capability: tuple[int, int], expected: str, because: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert device._has_native_bf16(torch.device("cuda")) == (capability >= (8, 0))
+    assert choose_compute("cuda").precision == expected
+    assert native_format(torch.device("cuda"))[1].startswith(because)
+    assert choose_compute("cuda", "float16").precision == "float16"  # who asks, gets it
+
+
+@pytest.mark.gpu
+def test_auto_asks_the_gpu_that_is_there() -> None:
+    natively = {6: "float32", 7: "float16"}.get(torch.cuda.get_device_capability()[0], "bf16")
+    assert choose_compute("cuda").precision == natively
+    assert natively in abilities("cuda").compute
+
+
+def test_auto_on_mps_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_compute("mps").precision == "float32"
+    assert native_format(torch.device("mps"))[1] == "nothing else was tried on mps"
 
 
 @pytest.mark.parametrize(
@@ -95,5 +130,5 @@ def test_what_this_machine_has_not_is_refused(name: str, monkeypatch: pytest.Mon
 
 
 def test_a_compute_says_what_it_is() -> None:
-    assert str(Compute(CPU, bf16=True)) == f"cpu, {torch.get_num_threads()} threads, bf16"
+    assert str(Compute(CPU, "bf16")) == f"cpu, {torch.get_num_threads()} threads, bf16"
     assert str(Compute(torch.device("cuda"))) == "cuda, float32"

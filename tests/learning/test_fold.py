@@ -16,6 +16,7 @@ from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.files import file_hash
 from kaggle_salt.learning import fold
 from kaggle_salt.learning.batches import TrainingTiles
+from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import (
     check_trainable,
     load_networks,
@@ -285,7 +286,7 @@ def test_test_tiles_are_predicted_once(
     assert np.array_equal(again.probabilities, first)
 
 
-@pytest.mark.parametrize("change", ["data", "ids", "tta", "precision"])
+@pytest.mark.parametrize("change", ["data", "ids", "tta", "bf16", "float16"])
 def test_anything_else_is_predicted_anew(
     change: str, predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +295,8 @@ def test_anything_else_is_predicted_anew(
         "data": {"data_hash": "other"},
         "ids": {"ids": ["a", "b", "c"]},
         "tta": {"config": tiny_config().model_copy(update={"inference": no_flip})},
-        "precision": {"compute": type(COMPUTE)(COMPUTE.device, bf16=True)},
+        "bf16": {"compute": Compute(COMPUTE.device, "bf16")},
+        "float16": {"compute": Compute(COMPUTE.device, "float16")},
     }
     predict(predicted, **changes[change])
     refuse_networks(monkeypatch)

@@ -296,10 +296,13 @@ def test_every_name_of_the_configuration_is_tried() -> None:
 
 
 @each_loss
-def test_every_loss_is_float32_for_half_logits_under_autocast(config: LossConfig) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_every_loss_is_float32_for_half_logits_under_autocast(
+    config: LossConfig, dtype: torch.dtype
+) -> None:
     outputs, target = full_outputs()
-    half = outputs.map(lambda logits: logits.bfloat16())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    half = outputs.map(lambda logits: logits.to(dtype))
+    with torch.autocast("cpu", dtype=dtype):
         loss = make_loss(config)(half, target)
     assert loss.dtype == torch.float32
     assert torch.equal(loss, make_loss(config)(half.float(), target))

@@ -52,7 +52,7 @@ def sweep(network: nn.Module, rates: list[float], **keys: Any) -> pd.DataFrame:
         return nn.functional.binary_cross_entropy_with_logits(network(inputs), target.float())
 
     config = OptimizerConfig.model_validate({"name": "sgd", "momentum": 0, **keys})
-    return sweep_rates(network, batches(), loss_of, config, rates, lambda *_: None)
+    return sweep_rates(network, batches(), loss_of, config, rates, lambda *_: None, COMPUTE)
 
 
 class Weight(nn.Module):
@@ -65,8 +65,9 @@ class Weight(nn.Module):
 
 def descend(weight: Weight, rates: list[float], config: OptimizerConfig = SGD) -> pd.DataFrame:
     return sweep_rates(
-        weight, batches(), lambda _: weight.w.square().sum(), config, rates, lambda *_: None
-    )
+        weight, batches(), lambda _: weight.w.square().sum(), config, rates, lambda *_: None,
+        COMPUTE,
+    )  # fmt: skip
 
 
 def test_a_sweep_by_hand() -> None:
@@ -103,7 +104,7 @@ def test_every_step_is_told() -> None:
     weight = Weight(1.0)
     curve = sweep_rates(
         weight, batches(), lambda _: weight.w.square().sum(), SGD, [0.1] * 3,
-        lambda step, loss: told.append((step, loss)),
+        lambda step, loss: told.append((step, loss)), COMPUTE,
     )  # fmt: skip
     assert told == [(1, *curve["smoothed"][:1]), (2, *curve["smoothed"][1:2]),
                     (3, *curve["smoothed"][2:])]  # fmt: skip
@@ -131,7 +132,13 @@ def test_a_sweep_leaves_the_network_as_it_was_when_it_is_interrupted() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         sweep_rates(
-            network, batches(), lambda batch: network(batch[0]).mean(), SGD, [0.1] * 5, interrupted
+            network,
+            batches(),
+            lambda batch: network(batch[0]).mean(),
+            SGD,
+            [0.1] * 5,
+            interrupted,
+            COMPUTE,
         )
     assert same_bits(copy_state(network), before)
     assert not network.training

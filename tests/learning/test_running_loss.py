@@ -194,6 +194,6 @@ def test_an_epoch_on_a_gpu_waits_for_its_last_step_alone(
     monkeypatch.setattr(RunningLoss, "mean", mean)
     monkeypatch.setattr(training, "LOOK_EVERY", 1)
     config = tiny_config({"name": "a", "epochs": 2, **stage}, batch_size=1, workers=0)
-    job = start(config, tmp_path, Strict(), compute=Compute(torch.device("cuda"), bf16=True))
+    job = start(config, tmp_path, Strict(), compute=Compute(torch.device("cuda"), "bf16"))
     job.run()
     assert job.progress.epoch == 2

@@ -12,6 +12,8 @@ def test_an_epoch_is_one_line() -> None:
     assert line.split() == (
         "epoch 3 bce loss 0.5000 validation 0.2500 score 0.7500 60.0 s about 10 min left".split()
     )
+    assert "score 0.7500  2 steps skipped  60.0 s" in epoch_line({**ROW, "skipped": 2}, 1.0)
+    assert epoch_line({**ROW, "skipped": 0}, 1.0) == epoch_line(ROW, 1.0)
     assert epoch_line(ROW, epochs_left=1.0).endswith("about 60 s left")
     assert epoch_line(ROW, epochs_left=120.0).endswith("about 2.0 h left")
 

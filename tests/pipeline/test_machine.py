@@ -85,6 +85,7 @@ def test_versions_other_than_those_asked_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_abilities_of_the_processor() -> None:
     able = abilities("cpu")
     assert able.compute.startswith("cpu, ")
+    assert "bf16 is" in able.because
     assert able.threads >= 1
     assert able.gpu == ""
 
@@ -93,23 +94,26 @@ def test_abilities_of_the_processor() -> None:
 def test_abilities_of_a_gpu() -> None:
     able = abilities("cuda")
     assert able.compute.startswith("cuda")
+    assert able.because.startswith("compute capability ")
     assert able.gpu
     assert 0 < able.gpu_free <= able.gpu_total
 
 
 def test_a_gpu_that_torch_does_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "NVIDIA", tmp_path)
-    assert "CUDA 13.0" in device_sign(Abilities("cpu", 2, "13.0")).advice
-    assert device_sign(Abilities("cpu", 2, "")).advice == ""
+    assert "CUDA 13.0" in device_sign(Abilities("cpu", "", 2, "13.0")).advice
+    assert device_sign(Abilities("cpu", "", 2, "")).advice == ""
     monkeypatch.setattr(machine, "NVIDIA", tmp_path / "not there")
-    assert device_sign(Abilities("cpu", 2, "13.0")).advice == ""
+    assert device_sign(Abilities("cpu", "", 2, "13.0")).advice == ""
 
 
 def test_a_gpu_whose_memory_is_taken() -> None:
-    full = device_sign(Abilities("cuda, bf16", 2, "13.0", "H100", GIB, 80 * GIB))
-    assert full.found == "cuda, bf16; H100, 1.0 of 80.0 GiB free"
+    full = device_sign(Abilities("cuda, float16", "capability 7.5", 2, "13.0", "T4", GIB, 16 * GIB))
+    assert full.found == "cuda, float16 (capability 7.5); T4, 1.0 of 16.0 GiB free"
     assert "nvidia-smi" in full.advice
-    free = device_sign(Abilities("cuda, bf16", 2, "13.0", "H100", 79 * GIB, 80 * GIB))
+    free = device_sign(
+        Abilities("cuda, float16", "capability 7.5", 2, "13.0", "T4", 15 * GIB, 16 * GIB)
+    )
     assert free.advice == ""
 
 
