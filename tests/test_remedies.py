@@ -388,7 +388,7 @@ SITUATIONS: dict[str, list[Situation]] = {
     "contenders:_only": [
         Situation(("compare", "tiny", "other/fold0"), changes=("runs/other/fold0/*",)),
     ],
-    "contenders:_refuse_other_networks": [
+    "contenders:_open": [
         Situation(("compare", "tiny", "both"),
                   all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
                   TEST_FILES),
@@ -467,12 +467,12 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("report",), remove("runs"), ("runs/*",)),
     ],
     "report_subject:_ensemble": [
-        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
-                  ("runs/ensemble/both/*",)),
-    ],
-    "report_subject:_as_it_was": [
         Situation(("report", "both"),
                   all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_subject:_ensemble#2": [
+        Situation(("report", "both"), all_of(BOTH, without("rule", "level")),
                   ("runs/ensemble/both/*",)),
     ],
     "report_judging:_refuse_other_tiles": [
