@@ -312,10 +312,6 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
                          damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
     ],
-    "pretraining:read_pretraining": [
-        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
-                  ("runs/pre/*",)),
-    ],
     "pretrain:_check_folder": [
         Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
     ],
@@ -323,7 +319,9 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
                   ("runs/pre/*",)),
     ],
-    "fold:read_summary": [
+    "keeping:summary_of": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),
                   ("runs/tiny/fold0/*", *TEST_FILES)),
         Situation(("ensemble", "other", *CPU), damage("runs/other/fold1/fold.json"),
