@@ -22,13 +22,17 @@ def test_every_picture_is_small_and_shown(name: str) -> None:
     assert f"](docs/{name}.png)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_picture_gets_the_colours_that_the_limit_allows(tmp_path: Path) -> None:
-    ramp = np.arange(200, dtype=np.uint8)
-    save(Image.fromarray(np.tile(ramp, (5 * WIDTH, 1)).T), tmp_path / "ramp.png")
+def test_a_picture_gets_the_colours_that_the_limit_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.pictures.WIDTH", 60)
+    monkeypatch.setattr("benchmarks.pictures.LIMIT", 700)
+    ramp = np.tile(np.arange(120, dtype=np.uint8), (20, 1))
+    save(Image.fromarray(ramp), tmp_path / "ramp.png")
     with Image.open(tmp_path / "ramp.png") as saved:
-        assert (saved.mode, saved.width) == ("P", WIDTH)
-    noise = np.random.default_rng(0).integers(0, 256, (WIDTH, WIDTH, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match=r"noise\.png has \d+ bytes in 16 colours, over 150000"):
+        assert (saved.mode, saved.size) == ("P", (60, 10))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"noise\.png has \d+ bytes in 16 colours, over 700"):
         save(Image.fromarray(noise), tmp_path / "noise.png")
     assert not (tmp_path / "noise.png").exists()
 
