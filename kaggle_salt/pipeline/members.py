@@ -91,8 +91,7 @@ def as_made(
             there = int(fold) in member.folds
             if not there or read_summary(member.run.fold(int(fold))).weights_hash != known:
                 raise DataError(
-                    f"fold {fold} of run {member.run.name} is not the network that the ensemble "
-                    "was made of",
+                    f"fold {fold} of run {member.run.name} is not the network of the ensemble",
                     expected="the folds whose hashes stand in its ensemble.json",
                     next_step=next_step,
                 )
