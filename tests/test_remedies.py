@@ -338,10 +338,6 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
                          damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
     ],
-    "pretraining:read_pretraining": [
-        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
-                  ("runs/pre/*",)),
-    ],
     "pretrain:_check_folder": [
         Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
     ],
@@ -349,7 +345,9 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
                   ("runs/pre/*",)),
     ],
-    "fold:read_summary": [
+    "keeping:summary_of": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
+                  ("runs/pre/*",)),
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),
                   ("runs/tiny/fold0/*", *TEST_FILES)),
         Situation(("ensemble", "other", *CPU), damage("runs/other/fold1/fold.json"),
@@ -419,7 +417,7 @@ SITUATIONS: dict[str, list[Situation]] = {
     "contenders:_only": [
         Situation(("compare", "tiny", "other/fold0"), changes=("runs/other/fold0/*",)),
     ],
-    "contenders:_refuse_other_networks": [
+    "contenders:_open": [
         Situation(("compare", "tiny", "both"),
                   all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
                   TEST_FILES),
@@ -498,12 +496,12 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("report",), remove("runs"), ("runs/*",)),
     ],
     "report_subject:_ensemble": [
-        Situation(("report", "both"), all_of(BOTH, without("decision", "rule", "level")),
-                  ("runs/ensemble/both/*",)),
-    ],
-    "report_subject:_as_it_was": [
         Situation(("report", "both"),
                   all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  ("runs/ensemble/both/*",)),
+    ],
+    "report_subject:_ensemble#2": [
+        Situation(("report", "both"), all_of(BOTH, without("decision", "rule", "level")),
                   ("runs/ensemble/both/*",)),
     ],
     "report_judging:_refuse_other_tiles": [

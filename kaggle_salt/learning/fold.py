@@ -15,14 +15,14 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
 from kaggle_salt.config import Config
-from kaggle_salt.errors import ConfigError, DataError, TrainingError
-from kaggle_salt.files import files_hash, read_json, write_json
+from kaggle_salt.errors import ConfigError, TrainingError
+from kaggle_salt.files import files_hash, write_json
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import Progress, predict
-from kaggle_salt.learning.keeping import save_weights
+from kaggle_salt.learning.keeping import save_weights, summary_of
 from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
@@ -196,14 +196,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
     Raises:
         DataError: The file is missing or damaged.
     """
-    try:
-        return FoldSummary(**read_json(folder.summary))
-    except TypeError as error:
-        raise DataError(
-            f"{folder.summary} is not a fold's summary: {error}",
-            expected="the file that salt train wrote",
-            next_step=f"train the fold anew: {train_anew(folder.path)}",
-        ) from error
+    return summary_of(folder, FoldSummary)
 
 
 def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[nn.Module]:

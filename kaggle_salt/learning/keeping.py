@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.config_stage import StageConfig
-from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import atomic_path, parse
+from kaggle_salt.errors import DataError, TrainingError
+from kaggle_salt.files import atomic_path, parse, read_json
 from kaggle_salt.learning.averaging import WeightAverage
 from kaggle_salt.runs import TrainingFolder
+
+Summary = TypeVar("Summary")
 
 #: Key of the metadata in a file of weights.
 ORIGIN = "kaggle_salt"
@@ -135,6 +137,22 @@ def read_origin(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, safetensors.SafetensorError):
         return {}
     return origin if isinstance(origin, dict) else {}
+
+
+def summary_of(folder: TrainingFolder, kind: Callable[..., Summary]) -> Summary:
+    """What a finished training says of itself, as the dataclass that it was written from.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    try:
+        return kind(**read_json(folder.summary))
+    except TypeError as error:
+        raise DataError(
+            f"{folder.summary} is not a training's summary: {error}",
+            expected="the file as it was written",
+            next_step=f"train anew: {folder.anew}",
+        ) from error
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from kaggle_salt.config import Config
-from kaggle_salt.errors import DataError
-from kaggle_salt.files import file_hash, read_json, write_json
+from kaggle_salt.files import file_hash, write_json
 from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import final_framing
-from kaggle_salt.learning.keeping import save_weights
+from kaggle_salt.learning.keeping import save_weights, summary_of
 from kaggle_salt.learning.networks import build, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.pretext import learner_of
@@ -97,14 +96,7 @@ def read_pretraining(folder: PretrainingFolder) -> PretrainingSummary:
     Raises:
         DataError: The file is missing or damaged.
     """
-    try:
-        return PretrainingSummary(**read_json(folder.summary))
-    except TypeError as error:
-        raise DataError(
-            f"{folder.summary} is not a pretraining's summary: {error}",
-            expected="the file that salt pretrain wrote",
-            next_step=f"pretrain anew: {folder.anew}",
-        ) from error
+    return summary_of(folder, PretrainingSummary)
 
 
 @torch.inference_mode()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,8 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.thresholds import cross_fitted_decisions, tile_scores
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.ensemble_document import DOCUMENT, make_ensemble_again, read_ensemble
-from kaggle_salt.pipeline.members import Member, open_members, out_of_fold
+from kaggle_salt.pipeline.members import Member, as_made, open_members, out_of_fold
 from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
@@ -100,8 +98,9 @@ def _open(
     runs = [one["run"] for one in told["members"]]
     weights = [one["weight"] for one in told["members"]]
     members = _members(workspace, runs, weights, competition, listener)
-    _refuse_other_networks(ensemble, told, members)
-    return Contender(name, members, told.get("how", "mean"))
+    again = make_ensemble_again(told)
+    then = as_made(members, told["members"], next_step=again)
+    return Contender(name, then, told.get("how", "mean"))
 
 
 def _members(
@@ -146,20 +145,6 @@ def _only(member: Member, fold: int) -> Member:
             next_step=salt_command("train", "--run", member.run.name, "--fold", fold, "--resume"),
         )
     return replace(member, folds=(fold,))
-
-
-def _refuse_other_networks(name: str, told: Mapping[str, Any], members: Sequence[Member]) -> None:
-    """Refuse an ensemble some of whose networks were trained anew since."""
-    for one, member in zip(told["members"], members, strict=True):
-        for fold, weights_hash in one.get("folds", {}).items():
-            folder = member.run.fold(int(fold))
-            if not folder.finished or read_summary(folder).weights_hash != weights_hash:
-                raise DataError(
-                    f"fold {fold} of run {member.run.name} is not the one that the ensemble "
-                    f"{name} was made of",
-                    expected="the networks whose hashes stand in its ensemble.json",
-                    next_step=make_ensemble_again(told),
-                )
 
 
 def shared_tiles(contenders: Sequence[Contender]) -> tuple[str, ...]:

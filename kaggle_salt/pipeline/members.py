@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from kaggle_salt.ensembling.blending import blend, join
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import predict_test
+from kaggle_salt.learning.fold import predict_test, read_summary
 from kaggle_salt.pipeline.foreign import import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
@@ -68,6 +69,34 @@ def open_members(
     ]
     _warn_of_tables(members, file_hash(workspace.folds), listener)
     return members
+
+
+def as_made(
+    members: Sequence[Member], told: Sequence[Mapping[str, Any]], *, next_step: str
+) -> tuple[Member, ...]:
+    """The members of an ensemble with the folds that it was made of, and no later ones.
+
+    Args:
+        members: Its runs as they are now.
+        told: What its document says of each.
+        next_step: How to make it again.
+
+    Raises:
+        DataError: A fold is gone, or is another network by now.
+    """
+    then = []
+    for member, one in zip(members, told, strict=True):
+        hashes = one.get("folds", {})
+        for fold, known in hashes.items():
+            there = int(fold) in member.folds
+            if not there or read_summary(member.run.fold(int(fold))).weights_hash != known:
+                raise DataError(
+                    f"fold {fold} of run {member.run.name} is not the network of the ensemble",
+                    expected="the folds whose hashes stand in its ensemble.json",
+                    next_step=next_step,
+                )
+        then.append(replace(member, folds=tuple(sorted(map(int, hashes)))))
+    return tuple(then)
 
 
 def out_of_fold(member: Member, how: str) -> Predictions:

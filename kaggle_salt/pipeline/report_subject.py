@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
-from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
-from kaggle_salt.pipeline.members import Member, open_members
+from kaggle_salt.pipeline.members import Member, as_made, open_members
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder
 
@@ -139,23 +138,8 @@ def _ensemble(
     runs = [one["run"] for one in document["members"]]
     weights = [float(one["weight"]) for one in document["members"]]
     members = _members(workspace, runs, weights, competition, listener)
-    pairs = zip(members, document["members"], strict=True)
-    then = tuple(_as_it_was(member, told.get("folds", {}), document) for member, told in pairs)
+    then = as_made(members, document["members"], next_step=again)
     search = document.get("search") or {"climb": {"weights": {}}}
     others = [name for name, weight in search["climb"]["weights"].items() if not weight]
     left_out = _members(workspace, others, None, competition, listener) if others else ()
     return Subject(folder.name, folder, then, made, left_out)
-
-
-def _as_it_was(member: Member, hashes: Mapping[str, str], made: Mapping[str, Any]) -> Member:
-    """The member with the folds that it had then; they must still be the same networks."""
-    for fold, known in hashes.items():
-        there = int(fold) in member.folds
-        if not there or read_summary(member.run.fold(int(fold))).weights_hash != known:
-            raise DataError(
-                f"fold {fold} of run {member.run.name} is not the network that the ensemble was "
-                "made of",
-                expected="the folds whose hashes stand in its ensemble.json",
-                next_step=make_ensemble_again(made),
-            )
-    return member if member.foreign else replace(member, folds=tuple(sorted(map(int, hashes))))

@@ -17,7 +17,7 @@ from kaggle_salt.runs import FoldFolder, RunFolder
 
 #: What is told of a run's manifest, and what to call it.
 _TOLD = {
-    "created": "begun", "chosen_because": "chosen because", "seed": "seed",
+    "created": "begun, UTC", "chosen_because": "chosen because", "seed": "seed",
     "compute": "computed on", "train_hash": "training tiles, SHA-256",
     "folds_hash": "fold table, SHA-256",
     "weights_hash": "starting weights, SHA-256", "pseudo_hash": "pseudo-labels, SHA-256",
@@ -89,6 +89,8 @@ def recipe_of(run: RunFolder) -> Recipe:
     manifest = read_json(run.manifest)
     config = load_run_config(run.config)
     told = {name: str(manifest[key]) for key, name in _TOLD.items() if key in manifest}
+    if begun := told.get("begun, UTC"):
+        told["begun, UTC"] = begun[:16].replace("T", " ")
     text = run.config.read_text(encoding="utf-8")
     return Recipe(run.name, text, _stages(config), told, manifest.get("versions", {}))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kaggle_salt.competition.decision import LEVELS, Rule
 from kaggle_salt.ensembling.calibration import Calibration
@@ -111,6 +111,9 @@ def calibration_figure(calibration: Calibration) -> Figure:
         table["probability"], 100 * table["pixels"] / table["pixels"].sum(), width=0.045, color=BLUE
     )
     counts.set_yscale("log")
+    counts.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    counts.yaxis.set_minor_locator(NullLocator())
+    counts.yaxis.set_major_formatter("{x:g}")  # 20, not 2 x 10^1
     counts.set_ylabel("% of all pixels", fontsize=LABEL_SIZE)
     for axes in (curve, counts):
         clean(axes)

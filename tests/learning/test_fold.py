@@ -235,7 +235,7 @@ def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
     folder.path.mkdir(parents=True)
     folder.summary.write_text('{"fold": 2}')
     with pytest.raises(
-        DataError, match=r"fold\.json is not a fold's summary(.|\n)*--run mine --fold 2"
+        DataError, match=r"fold\.json is not a training's summary(.|\n)*--run mine --fold 2"
     ):
         read_summary(folder)
     folder.summary.write_text("{")

@@ -131,7 +131,7 @@ def test_what_is_damaged_names_the_pretraining(tmp_path: Path) -> None:
     folder = PretrainingFolder(tmp_path / "runs" / "pre")
     folder.path.mkdir(parents=True)
     folder.summary.write_text("{}", encoding="utf-8")
-    with pytest.raises(DataError, match=r"not a pretraining's summary(.|\n)*pretrain --run pre"):
+    with pytest.raises(DataError, match=r"not a training's summary(.|\n)*pretrain --run pre"):
         read_pretraining(folder)
     folder.checkpoint.write_bytes(b"{}")
     with pytest.raises(TrainingError, match=r"salt pretrain --run pre --overwrite"):

@@ -213,7 +213,7 @@ def test_an_ensemble_of_other_networks_is_refused(lively: Path) -> None:
     document = read_json(path)
     document["members"][0]["folds"]["1"] = "another"
     path.write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(DataError, match="fold 1 of run tiny is not the one that the ensemble one"):
+    with pytest.raises(DataError, match="fold 1 of run tiny is not the network"):
         compare(HERE, ["one", "tiny"])
     path.write_text(json.dumps({"members": [{"run": "tiny"}]}), encoding="utf-8")
     with pytest.raises(DataError, match=r"one/ensemble\.json: name is missing"):
