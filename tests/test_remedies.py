@@ -6,8 +6,9 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +22,8 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
+from kaggle_salt.launch import local
+from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
@@ -112,6 +115,17 @@ def nan_once() -> None:
         usual(self, stage, steps, float("nan"))
 
     FoldTraining._report = report  # type: ignore[method-assign]
+
+
+def lost_once() -> None:
+    """Let the first process that trains a fold beside others be killed at once."""
+    usual = local.start_process
+
+    def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        local.start_process = usual
+        return subprocess.Popen([sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"])
+
+    local.start_process = start
 
 
 def manifest_says(**told: object) -> Callable[[], None]:
@@ -340,6 +354,10 @@ SITUATIONS: dict[str, list[Situation]] = {
     "training:_refuse_nan": [
         Situation(("train", "--config", "tiny.toml", "--run", "steep", *CPU), nan_once,
                   changes=("runs/steep-slower/*",), again=False),
+    ],
+    "folds:refuse_failed": [
+        Situation(("train", "--run", "other", "--fold", "0", "--jobs", "2", "--retries", "0", *CPU),
+                  lost_once, ("runs/other/fold0/*", "runs/other/logs/*")),
     ],
     "members:report_missing": [
         Situation(("ensemble", "tiny", "--require-all", *CPU),
