@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -121,7 +121,7 @@ def lost_once() -> None:
     """Let the first process that trains a fold beside others be killed at once."""
     usual = local.start_process
 
-    def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
         local.start_process = usual
         return subprocess.Popen([sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"])
 

@@ -51,7 +51,13 @@ Jobs = Annotated[
     str | None, typer.Option(help="Folds side by side: a number, or auto: one for each GPU.")
 ]
 Retries = Annotated[
-    int, typer.Option(min=0, help="With --jobs: how often a fold that fails goes on.")
+    int, typer.Option(min=0, help="With --jobs or --on: how often a fold that fails goes on.")
+]
+On = Annotated[str | None, typer.Option(help="ray or slurm: a fold a task, there.")]
+Address = Annotated[str | None, typer.Option(help="With --on ray: a cluster that runs already.")]
+Sbatch = Annotated[
+    list[str] | None,
+    typer.Option(help="With --on slurm: KEY=VALUE for sbatch, as partition=gpu; repeatable."),
 ]
 
 
@@ -71,6 +77,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train these folds anew.")] = False,
     jobs: Jobs = None,
     retries: Retries = 2,
+    on: On = None,
+    address: Address = None,
+    sbatch: Sbatch = None,
     log: Log = None,
     data: Data = DATA,
     runs: Runs = RUNS,
@@ -82,7 +91,7 @@ def train(
 
     Example: `salt train --preset quick --fold all --resume`
 
-    On every GPU that there is: `salt train --preset resnet34 --fold all --jobs auto`
+    On every GPU here, or a cluster's: `salt train --preset resnet34 --fold all --jobs auto`
 
     With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
     """
@@ -93,7 +102,9 @@ def train(
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
-    engine = choose_engine(jobs=jobs, device=device, retries=retries)
+    engine = choose_engine(
+        on, jobs=jobs, device=device, retries=retries, address=address, sbatch=sbatch or ()
+    )
     folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
@@ -138,7 +149,7 @@ def _launch(call: Call, engine: Engine, rounds: int) -> None:
         raise ConfigError(
             f"--rounds {rounds} for folds in processes of their own",
             expected="one round: the labels of the next come between",
-            next_step="leave out --rounds, or --jobs",
+            next_step="leave out --rounds, or --jobs and --on",
         )
     require_log(call.log)
     report = train_folds(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kaggle_salt.launch.tasks import BEGINS, Engine, State, Task
+from kaggle_salt.launch.tasks import BEGINS, PLACE, Engine, State, Task
 from kaggle_salt.pipeline.workspace import Listener
 
 #: Bytes at the end of a log in which its last error is looked for.
@@ -74,7 +74,8 @@ def follow(engine: Engine, tasks: Sequence[Task], watcher: Watcher) -> dict[int,
     tails = {task.number: Tail(task.log) for task in tasks}
     try:
         with watcher:
-            engine.start(tasks)
+            if told := engine.start(tasks):
+                watcher.listener.note(told)
             while True:
                 states = engine.poll()
                 for task in tasks:
@@ -99,7 +100,11 @@ class Tail:
         self._read = path.stat().st_size if path.exists() else 0
 
     def lines(self) -> list[str]:
-        """The whole lines that were added since the last call, but for those of what was begun."""
+        """What was said since the last call, in whole lines."""
+        return [line for line in self.all_lines() if not line.startswith(BEGINS)]
+
+    def all_lines(self) -> list[str]:
+        """The same, with the lines of what was begun."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._read)
@@ -108,8 +113,19 @@ class Tail:
             return []
         whole = added[: added.rfind(b"\n") + 1]
         self._read += len(whole)
-        lines = whole.decode("utf-8", "replace").splitlines()
-        return [line for line in lines if not line.startswith(BEGINS)]
+        return whole.decode("utf-8", "replace").splitlines()
+
+
+def begun_on(log: Path) -> Callable[[], list[str]]:
+    """Where a task is begun from now on: a function that gives all places so far, by its log."""
+    tail, places = Tail(log), list[str]()
+
+    def look() -> list[str]:
+        begun = [line for line in tail.all_lines() if line.startswith(BEGINS)]
+        places.extend(line.rpartition(PLACE)[2] for line in begun)
+        return places
+
+    return look
 
 
 def last_error(log: Path) -> str:

@@ -99,11 +99,12 @@ class LocalEngine:
         self._running: list[_Job] = []
         self._states: dict[int, State] = {}
 
-    def start(self, tasks: Sequence[Task]) -> None:
+    def start(self, tasks: Sequence[Task]) -> str:
         self._waiting = deque(tasks)
         self._states = {task.number: State("waiting") for task in tasks}
         jobs = min(self.jobs, len(tasks))
         self._free = make_slots(jobs, visible_gpus(self._device), usable_cores())
+        return ""
 
     def poll(self) -> Mapping[int, State]:
         for job in list(self._running):
@@ -115,7 +116,7 @@ class LocalEngine:
             task, slot = self._waiting.popleft(), self._free.pop(0)
             tries = self._states[task.number].tries + 1
             self._states[task.number] = State("running", slot.name, tries)
-            self._running.append(_Job(task, slot, start_process(task, slot.environment)))
+            self._running.append(_Job(task, slot, start_process(task, slot.environment, slot.name)))
         return self._states
 
     def stop(self) -> str:

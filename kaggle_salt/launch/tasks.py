@@ -10,10 +10,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from kaggle_salt.lease import BEAT_EVERY, DEAD_AFTER, owner
 
 #: Variables that say how many threads the libraries of a process take.
 THREAD_VARIABLES = (
@@ -26,6 +29,8 @@ FINAL_CODES = (2, 3, 130)
 
 #: What the line of a log begins with that says what was begun.
 BEGINS = "$ "
+#: And what stands before the place where it runs, as a shell's comment.
+PLACE = "  # "
 
 #: Seconds that a process has to save its state after it was asked to end.
 GRACE = 60.0
@@ -60,6 +65,11 @@ class Task:
     def command(self) -> list[str]:
         """To be run by the Python that asks."""
         return [sys.executable, "-m", "kaggle_salt", *self.words]
+
+    @property
+    def told(self) -> str:
+        """As a person would type it."""
+        return shlex.join(["salt", *self.words])
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,12 @@ class Engine(Protocol):
     def elsewhere(self) -> bool:
         """Whether other machines may do the work."""
 
-    def start(self, tasks: Sequence[Task]) -> None:
-        """Take up tasks; at once, or as there is room."""
+    def start(self, tasks: Sequence[Task]) -> str:
+        """Take up tasks; at once, or as there is room.
+
+        Returns:
+            What a person is to know of it, if there is something.
+        """
 
     def poll(self) -> Mapping[int, State]:
         """How each task stands, by its number."""
@@ -121,7 +135,9 @@ def threads_environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def start_process(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_process(
+    task: Task, environment: Mapping[str, str], place: str
+) -> subprocess.Popen[bytes]:
     """Run a task's command beside this process, its notes in its log.
 
     It has a process group of its own, so that a Ctrl-C reaches it by this process alone, which
@@ -130,10 +146,11 @@ def start_process(task: Task, environment: Mapping[str, str]) -> subprocess.Pope
     Args:
         task: What to run; relative paths are those of the current folder.
         environment: Variables beside those of this process.
+        place: What does it, for the log.
     """
     task.log.parent.mkdir(parents=True, exist_ok=True)
     with task.log.open("ab") as log:
-        log.write(f"{BEGINS}{shlex.join(['salt', *task.words])}\n".encode())
+        log.write(f"{BEGINS}{task.told}{PLACE}{place}\n".encode())
         log.flush()
         return subprocess.Popen(
             task.command,
@@ -144,6 +161,18 @@ def start_process(task: Task, environment: Mapping[str, str]) -> subprocess.Pope
             process_group=0,
             preexec_fn=_end_with_parent(),
         )
+
+
+def wait_while_owned(folder: Path, patience: float = DEAD_AFTER + BEAT_EVERY) -> None:
+    """Wait until a folder's owner is known to be dead, as one whose machine was lost will be.
+
+    Args:
+        folder: What a task is to own.
+        patience: Seconds after which an owner that still shows signs of life will not go.
+    """
+    until = time.monotonic() + patience
+    while owner(folder) and time.monotonic() < until:
+        time.sleep(1.0)
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

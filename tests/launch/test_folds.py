@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def in_place_of_training(patch: pytest.MonkeyPatch, *codes: int) -> list[Task]:
     """Let each process end at once with the next of these exit codes; the tasks are listed."""
     started: list[Task] = []
 
-    def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
         code = codes[len(started)]
         started.append(task)
         end = ["-c", f"import sys; sys.exit({code})"]
@@ -163,7 +162,7 @@ def test_a_training_that_is_asked_to_end_keeps_its_state(
 def test_the_launcher_ends_its_folds_when_it_is_asked_to(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
         sleep = "import os, sys, time; os.kill(int(sys.argv[1]), 15); time.sleep(60)"
         process = subprocess.Popen([sys.executable, "-S", "-c", sleep, str(os.getpid())])
         ended.append(process)
