@@ -103,16 +103,14 @@ class RayEngine:
         there = self._ray.cluster_resources()
         gpus = self._device.startswith(("auto", "cuda")) and there.get("GPU", 0) >= 1
         cpus = self._cpus(int(there.get("GPU" if gpus else "CPU", 1)), len(tasks), gpus)
-        run = self._ray.remote(run_task).options(
-            num_cpus=cpus, num_gpus=int(gpus),
-            max_retries=self._retries, retry_exceptions=[TryAgainError],
-        )  # fmt: skip
+        run = self._ray.remote(run_task)
         for task in tasks:
             self._tasks[task.number] = task
             self._begun[task.number] = begun_on(task.log)
-            self._references[task.number] = run.options(name=task.name).remote(
-                task, os.getcwd(), cpus
-            )
+            self._references[task.number] = run.options(
+                name=task.name, num_cpus=cpus, num_gpus=int(gpus),
+                max_retries=self._retries, retry_exceptions=[TryAgainError],
+            ).remote(task, os.getcwd(), cpus)  # fmt: skip
         return f"given to Ray: each has {'a GPU' if gpus else f'{cpus} of the CPUs'}"
 
     def poll(self) -> Mapping[int, State]:

@@ -62,7 +62,7 @@ class RayStandIn(ModuleType):
     def remote(self, function: Callable[..., int]) -> Any:
         def options(**given: Any) -> Any:
             self.asked |= given
-            return SimpleNamespace(options=options, remote=call)
+            return SimpleNamespace(remote=call)
 
         def call(*given: Any) -> Callable[[], int]:
             for _ in range(self.asked["max_retries"] + 1):
