@@ -17,6 +17,7 @@ from kaggle_salt.launch.tasks import (
     GRACE,
     State,
     Task,
+    appears,
     end_processes,
     start_process,
     threads_environment,
@@ -176,7 +177,7 @@ class RayEngine:
         except self._ray.exceptions.RayError as error:
             code = getattr(getattr(error, "cause", None), "code", None)
         places = self._begun[number]()
-        done = code == 0 and self._tasks[number].done.exists()
+        done = code == 0 and appears(self._tasks[number].done)
         return State("done" if done else "failed", places[-1] if places else "", len(places), code)
 
 

@@ -12,16 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.files import write_text
 from kaggle_salt.launch.following import begun_on
-from kaggle_salt.launch.tasks import BEGINS, FINAL_CODES, PLACE, THREAD_VARIABLES, State, Task
+from kaggle_salt.launch.tasks import BEGINS, FINAL_CODES, LATE, PLACE, THREAD_VARIABLES, State, Task
 from kaggle_salt.lease import BEAT_EVERY, DEAD_AFTER, owner
 
 #: States of a job in which it will compute, or does.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
            "SPECIAL_EXIT", "SUSPENDED", "STOPPED", "PREEMPTED"}  # fmt: skip
 RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING"}
-
-#: Seconds until a file that a node wrote is seen here.
-LATE = 60.0
 
 #: Seconds between two tries on a node: whoever held the fold and died is known to be dead then.
 PAUSE = int(DEAD_AFTER + BEAT_EVERY)

@@ -35,6 +35,9 @@ PLACE = "  # "
 #: Seconds that a process has to save its state after it was asked to end.
 GRACE = 60.0
 
+#: Seconds until a file that another machine wrote is seen here.
+LATE = 60.0
+
 #: From Linux's ``prctl.h``: the signal to be sent when the parent dies.
 PR_SET_PDEATHSIG = 1
 
@@ -173,6 +176,14 @@ def wait_while_owned(folder: Path, patience: float = DEAD_AFTER + BEAT_EVERY) ->
     until = time.monotonic() + patience
     while owner(folder) and time.monotonic() < until:
         time.sleep(1.0)
+
+
+def appears(path: Path, patience: float = LATE) -> bool:
+    """Whether a file is there, or will be seen soon: another machine may have written it."""
+    until = time.monotonic() + patience
+    while not (there := path.exists()) and time.monotonic() < until:
+        time.sleep(0.5)
+    return there
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kaggle_salt.launch.following import Watcher
 from kaggle_salt.launch.tasks import Engine, State, Task
 from kaggle_salt.pipeline.workspace import Listener
+
+#: Seconds after which a training is taken to be stuck.
+STUCK = 400.0
 
 #: What a script begins with; ``say`` adds a line to its log.
 PRELUDE = """
@@ -53,3 +59,12 @@ def quick(engine: Engine) -> Engine:
     """Look often: the scripts are short."""
     engine.every = 0.02  # type: ignore[misc]
     return engine
+
+
+def until(there: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Wait until something is so, while a process runs."""
+    started = time.monotonic()
+    while not there():
+        assert process.poll() is None, "the training ended first"
+        assert time.monotonic() - started < STUCK
+        time.sleep(0.1)

@@ -12,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from kaggle_salt import train
 from kaggle_salt.cli.console import ConsoleListener
+from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.files import read_json
 from kaggle_salt.launch import folds as folds_module
 from kaggle_salt.launch import local
+from kaggle_salt.launch.following import Watcher
+from kaggle_salt.launch.local import LocalEngine
 from kaggle_salt.launch.tasks import Task
+from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
-from tests.tiny import files_under, refused, salt
+from tests.tiny import Heard, files_under, refused, salt, tiny_config
 
 TRAIN = ("train", "--config", "tiny.toml", "--device", "cpu")
 JOBS = ("--jobs", "2")
@@ -128,6 +133,26 @@ def test_what_cannot_be_launched_is_refused_first(
     before = files_under(trained)
     refused(2, *TRAIN, "--run", "new", *arguments, found=found, expected=expected, then=then)
     assert files_under(trained) == before
+
+
+def test_a_notebook_launches_them_too(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = in_place_of_training(monkeypatch, 2, 2)
+    with pytest.raises(TrainingError, match="2 of 2 folds of run new failed"):
+        train("data", config="tiny.toml", run="new", folds=[0, 1], jobs=2, device="cpu")
+    assert [task.name for task in started] == ["fold 0", "fold 1"]
+    [finished] = train("data", run="tiny", folds=0, jobs=2, device="cpu")
+    assert finished.fold == 0
+
+
+def test_minutes_are_of_this_machine(trained: Path) -> None:
+    class Away(LocalEngine):
+        elsewhere = True
+
+    run, config = RunFolder(Path("runs/new")), tiny_config(Path())
+    with pytest.raises(ConfigError, match="--minutes 5 for folds that other machines train"):
+        folds_module.train_folds(
+            Workspace(), run, config, Away(2, "cpu", 0), Watcher(Heard()), budget=Budget(5.0)
+        )
 
 
 def test_one_job_trains_in_this_process(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,11 +19,8 @@ from kaggle_salt.launch.following import Watcher, follow
 from kaggle_salt.launch.ray_engine import RayEngine, TryAgainError
 from kaggle_salt.launch.tasks import State
 from tests.launch.ray_cluster import Cluster, ray_cluster
-from tests.launch.scripts import quick, script
+from tests.launch.scripts import quick, script, until
 from tests.tiny import Heard, refused
-
-#: Seconds after which a training is taken to be stuck.
-STUCK = 400.0
 
 WORDS = ("train", "--config", "tiny.toml", "--run", "new", "--fold", "0,1", "--device", "cpu")
 
@@ -170,14 +166,6 @@ def test_without_ray_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch) 
 def cluster() -> Iterator[Cluster]:
     with ray_cluster() as made:
         yield made
-
-
-def until(there: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    started = time.monotonic()
-    while not there():
-        assert process.poll() is None, "the training ended first"
-        assert time.monotonic() - started < STUCK
-        time.sleep(0.1)
 
 
 def half_trained_on(node: str) -> list[Path]:

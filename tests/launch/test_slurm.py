@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from kaggle_salt.launch import slurm
 from kaggle_salt.launch.following import Watcher, follow
 from kaggle_salt.launch.slurm import SlurmEngine
 from kaggle_salt.launch.tasks import State
-from tests.launch.scripts import Script, quick, script
-from tests.launch.slurm_cluster import STUCK, Cluster, slurm_cluster
+from tests.launch.scripts import Script, quick, script, until
+from tests.launch.slurm_cluster import Cluster, slurm_cluster
 from tests.test_lease import leave
 from tests.tiny import Heard, refused
 
@@ -169,14 +169,6 @@ def test_without_slurm_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with slurm_cluster(tmp_path_factory.mktemp("slurm")) as made:
         yield made
-
-
-def until(there: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    started = time.monotonic()
-    while not there():
-        assert process.poll() is None, "the training ended first"
-        assert time.monotonic() - started < STUCK
-        time.sleep(0.1)
 
 
 @pytest.mark.slurm
