@@ -16,8 +16,9 @@ from kaggle_salt.errors import ConfigError
 from kaggle_salt.launch import local
 from kaggle_salt.launch.following import Tail, Watcher, follow, last_error
 from kaggle_salt.launch.local import LocalEngine, count_jobs, make_slots
-from kaggle_salt.launch.tasks import State, Task
+from kaggle_salt.launch.tasks import State, Task, appears, wait_while_owned
 from tests.launch.scripts import PRELUDE, Looks, quick, script
+from tests.test_lease import ELSEWHERE, leave
 from tests.tiny import Heard
 
 
@@ -179,3 +180,14 @@ def test_a_tail_is_what_was_added_in_whole_lines(tmp_path: Path) -> None:
     assert last_error(log) == "a"
     log.write_text("$ salt\nerror: a\n$ salt\nkilled\n", encoding="utf-8")
     assert last_error(log) == ""
+
+
+def test_who_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "fold0"
+    wait_while_owned(folder)
+    leave(folder, ELSEWHERE, silent=1000)
+    wait_while_owned(folder)
+    leave(folder, ELSEWHERE)
+    wait_while_owned(folder, patience=0)
+    assert appears(folder, patience=0)
+    assert not appears(tmp_path / "none", patience=0)
