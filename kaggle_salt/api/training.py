@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from kaggle_salt.competition.folds import By
     from kaggle_salt.config import Config
     from kaggle_salt.learning.fold import FoldSummary
+    from kaggle_salt.pipeline.choose import Chosen
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
+    from kaggle_salt.pipeline.workspace import Listener, Workspace
     from kaggle_salt.pseudo_origin import Balance, Teachers
 
 
@@ -150,22 +152,27 @@ def train(
     Raises:
         SaltError: Before any training, if something asked for cannot be done.
     """
+    workspace, listener = workspace_at(data), listener_for(verbose)
+    settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
+    chosen = choose_run(workspace, run, preset, config, settings, device, listener)
+    return _train(workspace, chosen, jobs, listener, folds=folds_text(folds), device=device,
+                  budget=budget, resume=resume, overwrite=overwrite)  # fmt: skip
+
+
+def _train(
+    place: Workspace, chosen: Chosen, jobs: int | str, listener: Listener, **how: Any
+) -> list[FoldSummary]:
+    """Train here, or in processes side by side."""
     from kaggle_salt.launch.engines import choose_engine
     from kaggle_salt.launch.folds import train_folds
     from kaggle_salt.launch.following import Watcher
     from kaggle_salt.pipeline import train as pipeline
 
-    workspace, listener = workspace_at(data), listener_for(verbose)
-    settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
-    engine = choose_engine(None, jobs=str(jobs), device=device, retries=2)
-    chosen = choose_run(workspace, run, preset, config, settings, device, listener)
-    how: dict[str, Any] = {
-        "folds": folds_text(folds), "device": device, "resume": resume, "overwrite": overwrite,
-        "because": chosen.because, "budget": budget,
-    }  # fmt: skip
+    run, config, because = chosen
+    engine = choose_engine(None, str(jobs), how["device"], retries=2)
     if engine is None:
-        return pipeline.train(workspace, chosen.run, chosen.config, listener=listener, **how)
-    report = train_folds(workspace, chosen.run, chosen.config, engine, Watcher(listener), **how)
+        return pipeline.train(place, run, config, because=because, listener=listener, **how)
+    report = train_folds(place, run, config, engine, Watcher(listener), because=because, **how)
     report.refuse_failed()
     return list(report.summaries)
 

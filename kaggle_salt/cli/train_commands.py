@@ -91,7 +91,7 @@ def train(
 
     Example: `salt train --preset quick --fold all --resume`
 
-    On every GPU here, or a cluster's: `salt train --preset resnet34 --fold all --jobs auto`
+    On every GPU here: `salt train --fold all --jobs auto`; a cluster's: `--fold all --on slurm`
 
     With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
     """
@@ -102,9 +102,7 @@ def train(
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
-    engine = choose_engine(
-        on, jobs=jobs, device=device, retries=retries, address=address, sbatch=sbatch or ()
-    )
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch or ())
     folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,

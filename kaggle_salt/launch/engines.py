@@ -14,10 +14,10 @@ ENGINES = ("ray", "slurm")
 
 def choose_engine(
     on: str | None,
-    *,
     jobs: str | None,
     device: str,
     retries: int,
+    *,
     address: str | None = None,
     sbatch: Sequence[str] = (),
 ) -> Engine | None:

@@ -14,7 +14,7 @@ from kaggle_salt.launch.tasks import Engine, State, Task
 from kaggle_salt.pipeline.workspace import Listener
 
 #: Seconds after which a training is taken to be stuck.
-STUCK = 400.0
+STUCK = 600.0
 
 #: What a script begins with; ``say`` adds a line to its log.
 PRELUDE = """
