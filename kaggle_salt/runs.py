@@ -200,6 +200,10 @@ class RunFolder:
     def fold(self, fold: int) -> FoldFolder:
         return FoldFolder(self.path / f"fold{fold}", fold)
 
+    def log(self, fold: int) -> Path:
+        """What the process said that trained a fold beside others."""
+        return self.path / "logs" / f"fold{fold}.log"
+
     def finished_folds(self) -> list[int]:
         """Numbers of the folds that were trained to the end, ascending."""
         return [fold for fold in self.claimed_folds() if self.fold(fold).finished]

@@ -63,12 +63,26 @@ def missing_browser() -> str:
     return "" if chromium() else "there is no chromium (Debian, Ubuntu: apt install chromium)"
 
 
+@functools.cache
+def missing_ray() -> str:
+    """Why no Ray cluster can be started; empty where one can."""
+    return "" if find_spec("ray") else "the extra ray is not installed"
+
+
+@functools.cache
+def missing_slurm() -> str:
+    """Why no SLURM cluster can be started; empty where one can."""
+    from tests.launch import slurm_cluster
+
+    return slurm_cluster.missing_slurm()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test before any of its fixtures is made."""
     lacks = {
         "tiles": missing_tiles, "gpu": missing_gpu, "compiler": missing_compiler,
-        "browser": missing_browser,
+        "browser": missing_browser, "ray": missing_ray, "slurm": missing_slurm,
     }  # fmt: skip
     for mark, missing in lacks.items():
         if item.get_closest_marker(mark) and missing():

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
 from kaggle_salt.files import file_hash
+from kaggle_salt.launch import local
+from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
 from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.training import FoldTraining
@@ -134,6 +137,17 @@ def skipped_once() -> None:
         return False
 
     LossScaling.step = step  # type: ignore[method-assign]
+
+
+def lost_once() -> None:
+    """Let the first process that trains a fold beside others be killed at once."""
+    usual = local.start_process
+
+    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
+        local.start_process = usual
+        return subprocess.Popen([sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"])
+
+    local.start_process = start
 
 
 def manifest_says(**told: object) -> Callable[[], None]:
@@ -369,6 +383,10 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("train", "--config", "tiny.toml", "--run", "half", *CPU,
                    "--set", "training.precision=float16"), skipped_once,
                   changes=("runs/half-float32/*",), again=False),
+    ],
+    "folds:refuse_failed": [
+        Situation(("train", "--run", "other", "--fold", "0", "--jobs", "2", "--retries", "0", *CPU),
+                  lost_once, ("runs/other/fold0/*", "runs/other/logs/*")),
     ],
     "members:report_missing": [
         Situation(("ensemble", "tiny", "--require-all", *CPU),

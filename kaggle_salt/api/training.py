@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from kaggle_salt.competition.folds import By
     from kaggle_salt.config import Config
     from kaggle_salt.learning.fold import FoldSummary
+    from kaggle_salt.pipeline.choose import Chosen
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.pseudo_label import PseudoReport
+    from kaggle_salt.pipeline.workspace import Listener, Workspace
     from kaggle_salt.pseudo_origin import Balance, Teachers
 
 
@@ -121,10 +123,11 @@ def train(
     epochs: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    jobs: int | str = 1,
     device: str = "auto",
     verbose: bool = True,
 ) -> list[FoldSummary]:
-    """Train folds of a run, one after the other; ``salt train``.
+    """Train folds of a run, one after the other or side by side; ``salt train``.
 
     Args:
         data: Folder with Kaggle's files, or a workspace.
@@ -139,6 +142,7 @@ def train(
         epochs: In place of minutes: fit them to so many epochs in all.
         resume: Go on with half-trained folds.
         overwrite: Train these folds anew.
+        jobs: How many at a time, each in a process of its own, or ``"auto"``: one for each GPU.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         verbose: Print a line for each epoch; without it only warnings.
 
@@ -148,15 +152,29 @@ def train(
     Raises:
         SaltError: Before any training, if something asked for cannot be done.
     """
-    from kaggle_salt.pipeline import train as pipeline
-
     workspace, listener = workspace_at(data), listener_for(verbose)
     settings, budget = with_shorthands(set, seed=seed, pseudo=pseudo), budget_of(minutes, epochs)
     chosen = choose_run(workspace, run, preset, config, settings, device, listener)
-    return pipeline.train(
-        workspace, chosen.run, chosen.config, folds=folds_text(folds), device=device, budget=budget,
-        resume=resume, overwrite=overwrite, because=chosen.because, listener=listener,
-    )  # fmt: skip
+    return _train(workspace, chosen, jobs, listener, folds=folds_text(folds), device=device,
+                  budget=budget, resume=resume, overwrite=overwrite)  # fmt: skip
+
+
+def _train(
+    place: Workspace, chosen: Chosen, jobs: int | str, listener: Listener, **how: Any
+) -> list[FoldSummary]:
+    """Train here, or in processes side by side."""
+    from kaggle_salt.launch.engines import choose_engine
+    from kaggle_salt.launch.folds import train_folds
+    from kaggle_salt.launch.following import Watcher
+    from kaggle_salt.pipeline import train as pipeline
+
+    run, config, because = chosen
+    engine = choose_engine(None, str(jobs), how["device"], retries=2)
+    if engine is None:
+        return pipeline.train(place, run, config, because=because, listener=listener, **how)
+    report = train_folds(place, run, config, engine, Watcher(listener), because=because, **how)
+    report.refuse_failed()
+    return list(report.summaries)
 
 
 def ensemble(

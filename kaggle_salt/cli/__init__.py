@@ -3,11 +3,14 @@
 Heavy imports stand inside the commands, so that ``salt --help`` answers at once.
 """
 
-from kaggle_salt.cli import prepare_commands, preset_commands, run_commands
+from kaggle_salt.cli import prepare_commands, preset_commands, train_commands
 from kaggle_salt.cli.app import app
 
 # isort: split
-from kaggle_salt.cli import (  # after run_commands: the help names the commands in this order
+from kaggle_salt.cli import run_commands  # after train: the help names the commands in this order
+
+# isort: split
+from kaggle_salt.cli import (
     blend_commands,
     compare_commands,
     doctor_commands,
@@ -35,6 +38,7 @@ __all__ = [
     "pseudo_commands",
     "report_commands",
     "run_commands",
+    "train_commands",
     "tune_commands",
 ]
 

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from kaggle_salt.cli import failures
 from kaggle_salt.cli.options import Debug
 from kaggle_salt.cli.remedies import complete, present_call, to_go_on
+from kaggle_salt.cli.stopping import exit_code, stopped_in_order
 from kaggle_salt.cli.usage import in_our_words
 from kaggle_salt.errors import SaltError
 
@@ -26,7 +27,7 @@ class SaltCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Call the function; what it raises is told while the call is known."""
-        with present_call(ctx):
+        with present_call(ctx), stopped_in_order():
             try:
                 return super().invoke(ctx)
             except OSError as error:
@@ -36,10 +37,10 @@ class SaltCommand(TyperCommand):
             except SaltError as error:
                 error.next_step = complete(error.next_step)
                 raise
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interruption:
                 failures.close_bar()
                 typer.echo("interrupted" + to_go_on(), err=True)
-                raise typer.Exit(130) from None
+                raise typer.Exit(exit_code(interruption)) from None
 
 
 class SaltGroup(TyperGroup):

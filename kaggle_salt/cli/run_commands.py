@@ -1,4 +1,4 @@
-"""Commands from folds to a submission: train, ensemble, submit."""
+"""Commands from trained folds to a submission: ensemble, submit."""
 
 from __future__ import annotations
 
@@ -13,21 +13,13 @@ from kaggle_salt.cli.options import (
     FOLDS,
     RUNS,
     SUBMISSIONS,
-    ConfigFile,
     Data,
     Device,
-    Epochs,
     Folds,
     Json,
-    Minutes,
     Model,
-    Preset,
-    RunName,
     Runs,
-    Seed,
-    Settings,
     ensemble_names,
-    overrides_of,
     parse_weights,
     run_names,
     workspace_of,
@@ -37,73 +29,8 @@ from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.ensembling.weight_search import WeightSearch
-    from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.submit import SubmissionReport
-
-
-@command("train")
-def train(
-    fold: Annotated[str, typer.Option(help="0, or 0,2, or all.")] = "0",
-    preset: Preset = None,
-    config: ConfigFile = None,
-    run: RunName = None,
-    set_: Settings = None,
-    seed: Seed = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    pseudo: Annotated[
-        Path | None, typer.Option(help="Pseudo-labels to train on: CSV of salt pseudo-label.")
-    ] = None,
-    rounds: Annotated[
-        int, typer.Option(min=1, help="2: train RUN-1 so, then RUN-2 on the labels of RUN-1.")
-    ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with half-done folds.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train these folds anew.")] = False,
-    log: Annotated[
-        str | None, typer.Option(help="tensorboard: write history.csv as its events, too.")
-    ] = None,
-    data: Data = DATA,
-    runs: Runs = RUNS,
-    folds: Folds = FOLDS,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Train folds of a run: BCE, then Lovász fine-tuning, then weight averaging.
-
-    Example: `salt train --preset quick --fold all --resume`
-
-    With pseudo-labels: `salt train --pseudo runs/resnet34/pseudo-labels.csv --run student`
-    """
-    from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.budget import Budget
-    from kaggle_salt.pipeline.choose import choose_run
-    from kaggle_salt.pipeline.event_log import logged
-    from kaggle_salt.pipeline.rounds import train_rounds
-
-    workspace = workspace_of(data=data, runs=runs, folds=folds)
-    listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
-    folder, configuration, because = choose_run(
-        workspace, run=run, preset=preset, config_file=config,
-        overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,
-    )  # fmt: skip
-    with logged(listener, log) as watched:
-        summaries = train_rounds(
-            workspace, folder, configuration, rounds=rounds, folds=fold, device=device,
-            resume=resume, overwrite=overwrite, because=because, budget=budget, listener=watched,
-        )  # fmt: skip
-    _print_trained(summaries, as_json)
-
-
-def _print_trained(summaries: list[FoldSummary], as_json: bool) -> None:
-    from dataclasses import asdict
-
-    if as_json:
-        emit([asdict(summary) for summary in summaries])
-        return
-    print_table(["fold", "tiles", "epochs", "minutes", "score at .5 with TTA"], [
-        [s.fold, s.tiles, s.epochs, f"{s.seconds / 60:.1f}", s.score] for s in summaries
-    ])  # fmt: skip
 
 
 @command("ensemble")

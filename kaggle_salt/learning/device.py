@@ -137,6 +137,35 @@ def abilities(device: str) -> Abilities:
     return Abilities(*told, torch.cuda.get_device_name(compute.device), free, total)
 
 
+def visible_gpus(device: str) -> list[str]:
+    """The GPUs that a device may mean, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    Args:
+        device: As :func:`choose_compute` takes it.
+    """
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return []
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = told.split(",") if told else map(str, range(torch.cuda.device_count()))
+    return list(names)[: torch.cuda.device_count()]
+
+
+def thread_count() -> int:
+    """Threads that this process computes with on the CPU."""
+    return torch.get_num_threads()
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Compute on so many threads of the CPU while the block runs, or on fewer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(threads, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

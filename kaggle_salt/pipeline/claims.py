@@ -10,7 +10,14 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_file import dump_config
 from kaggle_salt.config_readers import read_part
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, vouched
+from kaggle_salt.files import (
+    HASH_KEY,
+    file_hash,
+    read_json,
+    vouched,
+    vouched_for,
+    write_json,
+)
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.pipeline.plan import PLAN, Plan
 from kaggle_salt.runs import RunFolder
@@ -103,6 +110,10 @@ def claim(
         kind: Of the run, where it is none of folds.
     """
     asked = f"# planned for {plan.asked} a fold: see manifest.json\n" if plan else ""
+    text = asked + dump_config(config)
+    before = vouched_for(run.manifest, run.config, wanted={}, check_hash=False)
+    told = before if before and run.config.read_text(encoding="utf-8") == text else {}
+    because = because or told.get("chosen_because", "")
     manifest = {
         "run": run.name,
         **({"kind": kind} if kind else {}),
@@ -115,6 +126,9 @@ def claim(
         "versions": package_versions(),
         "config": read_part(config),
     }
+    if told:  # at no instant gone: other folds may begin beside this one
+        write_json(run.manifest, {**manifest, HASH_KEY: file_hash(run.config)})
+        return
     with vouched(run.manifest, run.config) as draft:
-        draft.paths[0].write_text(asked + dump_config(config), encoding="utf-8", newline="\n")
+        draft.paths[0].write_text(text, encoding="utf-8", newline="\n")
         draft.document.update(manifest)

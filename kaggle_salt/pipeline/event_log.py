@@ -28,16 +28,27 @@ def logged(listener: Listener, log: str | None) -> Iterator[Listener]:
     if log is None:
         yield listener
         return
-    if log not in LOGS:
-        raise ConfigError(
-            f"--log {log}", expected=nearest(log, LOGS), next_step="--log tensorboard"
-        )
-    require_tensorboard()  # before any training
+    require_log(log)  # before any training
     writing = _Logged(listener)
     try:
         yield writing
     finally:
         writing.close()
+
+
+def require_log(log: str | None) -> None:
+    """Refuse a log that nothing can write.
+
+    Raises:
+        ConfigError: There is no such log, or its package is not installed.
+    """
+    if log is None:
+        return
+    if log not in LOGS:
+        raise ConfigError(
+            f"--log {log}", expected=nearest(log, LOGS), next_step="--log tensorboard"
+        )
+    require_tensorboard()
 
 
 class _Logged(Listener):

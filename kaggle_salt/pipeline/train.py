@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import ConfigError, salt_command
-from kaggle_salt.learning.device import Compute, choose_compute
+from kaggle_salt.learning.device import Compute, choose_compute, thread_count
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
 from kaggle_salt.lease import hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
@@ -25,6 +26,7 @@ from kaggle_salt.pipeline.claims import (
     refuse_other_weights,
     refuse_unclaimed,
 )
+from kaggle_salt.pipeline.crowding import crowd
 from kaggle_salt.pipeline.planner import Planner
 from kaggle_salt.pipeline.prediction_pictures import draw_fold
 from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_delete
@@ -74,6 +76,70 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     listener = listener or Listener()
+    with _set_up(
+        workspace, run, config, folds, device, resume=resume, overwrite=overwrite,
+        because=because, budget=budget, listener=listener,
+    ) as ready:  # fmt: skip
+        if ready.leases and ready.compute.device.type == "cpu":
+            if told := crowd(workspace.runs, thread_count()):
+                listener.warn(told)
+        return [_train_one(run, ready, fold, listener) for fold in ready.data.folds]
+
+
+def begin(
+    workspace: Workspace,
+    run: RunFolder,
+    config: Config,
+    *,
+    folds: str,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    because: str,
+    budget: Budget | None,
+    listener: Listener,
+) -> list[int]:
+    """Do what :func:`train` does before any training, for folds that other processes train.
+
+    They find the run's configuration and plan there, and folds to begin anew are empty.
+
+    Returns:
+        Numbers of the folds asked for, finished or not.
+
+    Raises:
+        SaltError: As from :func:`train`.
+    """
+    with _set_up(
+        workspace, run, config, folds, device, resume=resume, overwrite=overwrite,
+        because=because, budget=budget, listener=listener,
+    ) as ready:  # fmt: skip
+        return list(ready.data.folds)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that the training of a run's folds needs; the leases are of those not finished."""
+
+    config: Config
+    data: TrainingData
+    compute: Compute
+    leases: Mapping[int, ExitStack]
+
+
+@contextmanager
+def _set_up(
+    workspace: Workspace,
+    run: RunFolder,
+    config: Config,
+    folds: str,
+    device: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+    because: str,
+    budget: Budget | None,
+    listener: Listener,
+) -> Iterator[_Ready]:
     data = TrainingData.open(workspace, config, folds, listener)
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
@@ -86,7 +152,7 @@ def train(
         config, plan = planner.make(data.tiles(to_train[0]), listener)
     write = partial(claim, run, config, {**data.hashes, **weights}, plan, compute, because)
     with _owned(run, config, data, to_train, weights, write, **asked) as leases:
-        return [_train_one(run, config, n, data, compute, listener, leases) for n in data.folds]
+        yield _Ready(config, data, compute, leases)
 
 
 @contextmanager
@@ -145,19 +211,12 @@ def _checked_start(
     return to_train, weights
 
 
-def _train_one(
-    run: RunFolder,
-    config: Config,
-    fold: int,
-    data: TrainingData,
-    compute: Compute,
-    listener: Listener,
-    leases: Mapping[int, ExitStack],
-) -> FoldSummary:
+def _train_one(run: RunFolder, ready: _Ready, fold: int, listener: Listener) -> FoldSummary:
     """Train a fold, and give it back."""
+    config, data, compute = ready.config, ready.data, ready.compute
     folder = run.fold(fold)
     listener.fold_starts(folder)
-    if folder.finished or fold not in leases:
+    if folder.finished or fold not in ready.leases:
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
     tiles = data.tiles(fold)
@@ -170,7 +229,7 @@ def _train_one(
     )
     if config.training.compile:
         listener.note("the first step with each input size compiles the network: a minute or more")
-    with leases[fold]:
+    with ready.leases[fold]:
         summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)
         title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
         learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)

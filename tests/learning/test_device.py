@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError
+from kaggle_salt.learning import device
 from kaggle_salt.learning.device import (
     HALVES,
     Compute,
@@ -132,3 +133,23 @@ def test_what_this_machine_has_not_is_refused(name: str, monkeypatch: pytest.Mon
 def test_a_compute_says_what_it_is() -> None:
     assert str(Compute(CPU, "bf16")) == f"cpu, {torch.get_num_threads()} threads, bf16"
     assert str(Compute(torch.device("cuda"))) == "cuda, float32"
+
+
+def test_the_gpus_that_a_device_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.visible_gpus("cpu") == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert device.visible_gpus("auto") == device.visible_gpus("cuda") == ["0", "1"]
+    assert device.visible_gpus("cuda:1") == device.visible_gpus("mps") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-9a")
+    assert device.visible_gpus("auto") == ["3", "GPU-9a"]
+
+
+def test_threads_are_limited_for_a_while() -> None:
+    before = device.thread_count()
+    with device.limited_threads(1):
+        assert device.thread_count() == 1
+    with device.limited_threads(before + 1):
+        assert device.thread_count() == before
+    assert device.thread_count() == before
