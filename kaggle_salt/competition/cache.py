@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched, write_text
+from kaggle_salt.mapped import create_mapped
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 2
@@ -73,7 +74,7 @@ def create_root(data: Path, size: int) -> Path:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass
-            # Writing to a mapped file on a full disk kills the process: ask before.
+            # the arrays take their room before they are filled; here a place is chosen
             if shutil.disk_usage(root).free > size:
                 return root
         except OSError:
@@ -107,7 +108,7 @@ def new_arrays(
     """
     with vouched(folder / INDEX, *array_paths(folder, layout)) as draft:
         arrays = {
-            name: np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            name: create_mapped(path, dtype, shape)
             for path, (name, (dtype, shape)) in zip(draft.paths, layout.items(), strict=True)
         }
         yield arrays, draft.document

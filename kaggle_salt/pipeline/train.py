@@ -14,9 +14,10 @@ from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import ConfigError, salt_command
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
-from kaggle_salt.lease import hold, refuse_owned
+from kaggle_salt.lease import clear_dead, hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.claims import (
     claim,
@@ -31,7 +32,7 @@ from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_del
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
-from kaggle_salt.runs import RunFolder, train_anew
+from kaggle_salt.runs import FoldFolder, RunFolder, train_anew
 
 #: Seconds to wait for another process that sets up the same run.
 SETTING_UP = 30.0
@@ -104,8 +105,10 @@ def _owned(
     """Own the folds to train, each until its stack is closed; what begins anew is empty.
 
     All is looked at again, for another process may have begun the run or a fold since. What the
-    run is made of is written (``write``) before any fold begins.
+    run is made of is written (``write``) before any fold begins. Owned are finished folds, too,
+    that were left untidy.
     """
+    folds = sorted({*folds, *(number for number in data.folds if not run.fold(number).tidy)})
     with ExitStack() as all_of_them:
         with hold(run.path, patience=SETTING_UP):
             kept = _check_folders(run, config, data, resume=resume, overwrite=overwrite)
@@ -116,6 +119,8 @@ def _owned(
             for folder in map(run.fold, folds):
                 if overwrite or not (folder.finished or folder.checkpoint.exists()):
                     folder.clear()
+            for number in set(run.folders()) - set(folds):
+                clear_dead(run.fold(number).path)
             if not kept:
                 write()
         yield leases
@@ -157,10 +162,14 @@ def _train_one(
     """Train a fold, and give it back."""
     folder = run.fold(fold)
     listener.fold_starts(folder)
-    if folder.finished or fold not in leases:
+    if fold not in leases or (folder.finished and folder.tidy):
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
-    tiles = data.tiles(fold)
+    tiles, ids = data.tiles(fold), data.competition.ids
+    if folder.finished:
+        listener.note(f"fold {fold} of run {run.name} is trained, and was not tidied up: done now")
+        with leases[fold]:
+            return _tidied(run, config, folder, read_summary(folder), tiles, ids, compute)
     pseudo = f"{len(tiles.pseudo_rows)} with pseudo-labels, " if len(tiles.pseudo_rows) else ""
     if any(stage.consistency.weight for stage in config.stage):
         pseudo += f"{len(tiles.unlabelled)} without masks, "
@@ -171,10 +180,24 @@ def _train_one(
     if config.training.compile:
         listener.note("the first step with each input size compiles the network: a minute or more")
     with leases[fold]:
-        summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)
-        title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
-        learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
-        draw_fold(config, folder, tiles, data.competition.ids, compute)
+        summary = train_fold(config, tiles, ids, folder, compute, listener)
+        return _tidied(run, config, folder, summary, tiles, ids, compute)
+
+
+def _tidied(
+    run: RunFolder,
+    config: Config,
+    folder: FoldFolder,
+    summary: FoldSummary,
+    tiles: TrainingTiles,
+    ids: Sequence[str],
+    compute: Compute,
+) -> FoldSummary:
+    """Draw a trained fold, and remove what it needs no more; whoever is killed here left that."""
+    folder.checkpoint.unlink(missing_ok=True)
+    title = f"{run.name}, fold {folder.fold}: out-of-fold score {summary.score:.4f} with flip TTA"
+    learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+    draw_fold(config, folder, tiles, ids, compute)
     return summary
 
 
