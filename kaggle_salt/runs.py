@@ -86,9 +86,10 @@ class TrainingFolder:
         """The command that does this training anew, and touches no other."""
         raise NotImplementedError
 
-    def resumed(self, *settings: object) -> str:
+    @property
+    def resumed(self) -> str:
         """The command that goes on with this training."""
-        return shlex.join([*shlex.split(self.anew)[:-1], "--resume", *map(str, settings)])
+        return shlex.join([*shlex.split(self.anew)[:-1], "--resume"])
 
     def variation(self, name: str, *settings: object) -> str:
         """The command for the same training with other settings, in the run ``<run>-<name>``."""

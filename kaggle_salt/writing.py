@@ -28,6 +28,9 @@ except ImportError:  # Windows: what the dead have left stays there
 #: What a system says where no more can be written: a full disk, a quota, a limit of file sizes.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+#: How libraries written in Rust tell what the system said.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
 #: Bytes that are asked for to know whether room is what a writer lacked.
 _PROBE = 1 << 20
 
@@ -187,9 +190,11 @@ def _told_of_room(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def _lack_of_room(temporary: Path, error: Exception) -> OSError | None:
-    """What the system says to one byte more, where that is what went wrong."""
+    """What the system says of the room there is, where that is what went wrong."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return error
+    if (told := _OS_ERROR.search(str(error))) and int(told[1]) in _NO_ROOM:
+        return OSError(int(told[1]), os.strerror(int(told[1])))
     try:
         reserve(temporary, temporary.stat().st_size + _PROBE)
     except OSError as told:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +115,19 @@ def nan_once() -> None:
         usual(self, stage, steps, float("nan"))
 
     FoldTraining._report = report  # type: ignore[method-assign]
+
+
+def worker_dies() -> None:
+    """Let a process that loads batches die in the second epoch."""
+    usual, begun = FoldTraining._train_epoch, []
+
+    def train_epoch(self: FoldTraining, *given: Any) -> float:
+        begun.append(self)
+        if len(begun) == 2:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        return usual(self, *given)
+
+    FoldTraining._train_epoch = train_epoch  # type: ignore[method-assign]
 
 
 def strange_checkpoint() -> None:
@@ -352,6 +366,10 @@ SITUATIONS: dict[str, list[Situation]] = {
     "training:_refuse_nan": [
         Situation(("train", "--config", "tiny.toml", "--run", "steep", *CPU), nan_once,
                   changes=("runs/steep-slower/*",), again=False),
+    ],
+    "mishaps:living_workers": [
+        Situation(("train", "--config", "tiny.toml", "--run", "own", *CPU), worker_dies,
+                  changes=("runs/own/*",), again=False),
     ],
     "members:report_missing": [
         Situation(("ensemble", "tiny", "--require-all", *CPU),

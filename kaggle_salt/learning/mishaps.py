@@ -38,8 +38,8 @@ def living_workers(loader: DataLoader[Any], folder: TrainingFolder) -> Iterator[
             _told_of(loader, int(found[1].split(",")[0])),
             expected="processes that live as long as the training: they die where memory, or what "
             "is shared of it (/dev/shm), runs out",
-            next_step=f"go on: {folder.resumed()}, or without such processes: "
-            + folder.resumed("--set", "training.workers=0"),
+            next_step=f"go on: {folder.resumed}, with --set training.workers=0 added to do "
+            "without such processes",
         ) from error
 
 

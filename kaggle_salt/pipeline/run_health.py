@@ -175,7 +175,7 @@ def _weights_of(document: Path) -> object:
 
 def _unfinished(fold: FoldFolder) -> Sign:
     about = f"fold {fold.fold}"
-    resume = fold.resumed()
+    resume = fold.resumed
     if not fold.started:
         return Sign(about, "begun, no epoch is finished", f"unless one is at it: {resume}")
     damage = fold.checkpoint.exists() and _damage_of_zip(fold.checkpoint)

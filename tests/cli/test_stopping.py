@@ -20,7 +20,7 @@ from kaggle_salt.files import atomic_path
 from kaggle_salt.lease import hold
 from tests.tiny import files_under, salt
 
-TRAIN = ("train", "--config", "tiny.toml", "--device", "cpu", "--run", "own")
+TRAIN = ("train", "--config", "tiny.toml", "--run", "own", "--device", "cpu")
 
 
 def do(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -29,12 +29,13 @@ def do(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
 
 
 def at_epoch(patch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
-    begun = []
+    begun, usual = [], ConsoleListener.epoch_starts
 
     def epoch_starts(self: ConsoleListener, title: str, steps: int) -> None:
         begun.append(title)
         if len(begun) == number:
             act()
+        usual(self, title, steps)
 
     patch.setattr(ConsoleListener, "epoch_starts", epoch_starts)
 
@@ -61,15 +62,19 @@ def test_a_training_that_is_asked_to_end_says_how_it_goes_on(
 def test_a_second_signal_does_not_cut_the_tidying_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ends = []
+
     def again(usual: Callable[..., object]) -> Callable[..., object]:
         def tidy(*given: object) -> object:
-            signal.raise_signal(signal.SIGINT)
+            if ends:
+                signal.raise_signal(signal.SIGINT)
             return usual(*given)
 
         return tidy
 
     def act() -> None:
         with hold(tmp_path), atomic_path(tmp_path / "weights.pt"):
+            ends.append("begins")
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(writing, "_end", again(writing._end))
