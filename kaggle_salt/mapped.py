@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from kaggle_salt.writing import reserve
 
 
-def create_mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+def create_mapped(
+    path: Path, dtype: DTypeLike, shape: tuple[int, ...]
+) -> np.memmap[Any, np.dtype[Any]]:
     """A new ``.npy`` file of zeros, mapped to be filled; there is room for all of it.
 
     Args:
@@ -22,6 +24,6 @@ def create_mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArr
     Raises:
         OSError: There is no room.
     """
-    array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     reserve(path, path.stat().st_size)
     return array

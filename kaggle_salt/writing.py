@@ -118,6 +118,12 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(path for path in found if _abandoned(path, lambda _: None))
 
 
+def is_written_to(folder: Path) -> bool:
+    """Whether a living process writes a file in a folder."""
+    names = (path for path in folder.glob(".*") if _TEMPORARY.fullmatch(path.name))
+    return any(not _abandoned(path, lambda _: None) for path in names)
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove from a folder what writers on this machine left who were killed.
 

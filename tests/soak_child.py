@@ -63,8 +63,12 @@ class _Counter:
     def step(self) -> None:
         self.count += 1
         if self.count == self.plan.operation:
-            for number in self.plan.signals:
-                os.kill(os.getpid(), number)
+            first, *others = self.plan.signals
+            try:
+                os.kill(os.getpid(), first)
+            finally:  # while the first is on its way
+                for number in others:
+                    os.kill(os.getpid(), number)
 
     def counted(self, usual: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any) -> Any:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched, write_text
 from kaggle_salt.mapped import create_mapped
+from kaggle_salt.writing import is_written_to
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 2
@@ -87,11 +88,18 @@ def create_root(data: Path, size: int) -> Path:
 
 
 def keep_only(folder: Path) -> None:
-    """Remove the caches beside ``folder``: their source files are gone or changed."""
-    write_text(folder.parent / ".gitignore", "*\n")  # nobody wants to commit decoded tiles
-    for other in folder.parent.iterdir():
-        if other.is_dir() and other.name != folder.name:
-            shutil.rmtree(other, ignore_errors=True)
+    """Remove the caches beside ``folder``: their source files are gone or changed.
+
+    It is done by whoever uses a cache: the one that filled it may have been killed before. One
+    that may not write here leaves all as it is.
+    """
+    ignored = folder.parent / ".gitignore"
+    with suppress(OSError):
+        if not ignored.exists():
+            write_text(ignored, "*\n")  # nobody wants to commit decoded tiles
+        for other in folder.parent.iterdir():
+            if other.is_dir() and other.name != folder.name and not is_written_to(other):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 @contextmanager

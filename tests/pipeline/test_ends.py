@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.files import read_json, write_json
+from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.files import atomic_path, read_json, write_json
 from tests.test_lease import DEAD, leave
 from tests.tiny import files_under, refused, salt
 
@@ -120,3 +121,17 @@ def test_doctor_counts_no_living_writer(trained: Path) -> None:
     write_json(Path("runs/tiny/fold0/.weights.safetensors.abcdefgh.json"), {})
     signs = json.loads(salt("doctor", "tiny", "--json", code=0).stdout)
     assert "abcdefgh" in str(signs)
+
+
+def test_a_cache_whose_maker_was_killed_is_tidied_by_who_uses_it(trained: Path) -> None:
+    [cache] = Path("data/.salt-cache").glob("*/")
+    (cache.parent / ".gitignore").unlink()
+    old, busy = cache.with_name("old"), cache.with_name("busy")
+    shutil.copytree(cache, old)
+    with atomic_path(busy / "images.npy"):
+        Competition.open("data")
+        assert sorted(path.name for path in cache.parent.iterdir()) == sorted(
+            [".gitignore", "busy", cache.name]
+        )
+    Competition.open("data")
+    assert not busy.exists()
