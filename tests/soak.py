@@ -12,8 +12,10 @@ The product knows nothing of this: operations are counted by an audit hook of th
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import random
 import re
 import resource
@@ -29,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import kaggle_salt
 from kaggle_salt.errors import SaltError
 from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched_data
 from kaggle_salt.writing import leftovers
@@ -397,6 +400,7 @@ def soak(seconds: float, seed: int, told: Callable[[str], None], repeats: int = 
     import torch
 
     torch.set_num_threads(1)
+    import_all()
     tally, until = Tally(), time.monotonic() + seconds
     with quick_pictures():
         for number in range(sys.maxsize):
@@ -412,6 +416,12 @@ def soak(seconds: float, seed: int, told: Callable[[str], None], repeats: int = 
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     )
     return tally
+
+
+def import_all() -> None:
+    """Import all of the package, so that no forked process need do it."""
+    for module in pkgutil.walk_packages(kaggle_salt.__path__, "kaggle_salt."):
+        importlib.import_module(module.name)
 
 
 def count_faults(tally: Tally) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import soak
-from tests.soak import Round, Tally, quick_pictures
+from tests.soak import Round, Tally, import_all, quick_pictures
 from tests.soak_child import Plan
 from tests.tiny import one_thread
 
@@ -23,6 +23,7 @@ def test_a_way_that_is_killed_at_many_places_ends_as_if_nothing_had_been(
     kinds = [soak.KILL, *soak.ENDS]
     tally, chance = Tally(), random.Random(1)
     with one_thread(), quick_pictures():
+        import_all()
         way = Round(tmp_path, chance, tally, plain=True)
         way.straight_on()
         for number, (words, usual) in enumerate(zip(way.calls, way.usual, strict=True)):
