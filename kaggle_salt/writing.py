@@ -130,8 +130,9 @@ def clear_leftovers(folder: Path) -> None:
     On a shared disk another machine's locks need not be known here: its files stay.
     """
     own = re.compile(rf"\..+\.{_host()}[a-z0-9]{{5}}(\.\w+)?")
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for name in [entry.name for entry in entries if own.fullmatch(entry.name)]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        hidden = [entry.name for entry in entries if entry.name.startswith(".")]  # of many files
+        for name in filter(own.fullmatch, hidden):
             _abandoned(folder / name, lambda path: path.unlink(missing_ok=True))
 
 

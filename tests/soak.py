@@ -260,7 +260,7 @@ class Round:
         """Go both ways, and compare."""
         self.straight_on()
         for words, usual in zip(self.calls, self.usual, strict=True):
-            plans = [self._plan(usual) for _ in range(TRIES - 1)]
+            plans = [self._plan(words[0], usual) for _ in range(TRIES - 1)]
             for number, plan in enumerate([*plans, Plan()]):
                 self.tally.counts["resumes"] += number > 0
                 if self.make(words, plan, self.chance.uniform(0, usual.seconds * 1.1)):
@@ -282,10 +282,13 @@ class Round:
             for path in self.straight.rglob("fold.json")
         }
 
-    def _plan(self, usual: Outcome) -> Plan:
+    def _plan(self, name: str, usual: Outcome) -> Plan:
+        """At an operation at which no kill came yet, as long as there is one; or at an instant."""
         signals = KILL if self.chance.random() < 0.6 else self.chance.choice(ENDS)
         if self.chance.random() < 0.6:
-            return Plan(self.chance.randint(1, max(1, usual.operations)), signals)
+            places = range(1, usual.operations + 1)
+            new = [place for place in places if (name, place) not in self.tally.places]
+            return Plan(self.chance.choice(new or places), signals)
         return Plan(None, signals)
 
     def make(self, words: Sequence[str], plan: Plan, seconds: float = 0.0) -> bool:

@@ -23,7 +23,7 @@ from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched, write_text
 from kaggle_salt.mapped import create_mapped
-from kaggle_salt.writing import is_written_to
+from kaggle_salt.writing import NoRoomError, is_written_to
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 2
@@ -94,7 +94,7 @@ def keep_only(folder: Path) -> None:
     that may not write here leaves all as it is.
     """
     ignored = folder.parent / ".gitignore"
-    with suppress(OSError):
+    with suppress(OSError, NoRoomError):
         if not ignored.exists():
             write_text(ignored, "*\n")  # nobody wants to commit decoded tiles
         for other in folder.parent.iterdir():
