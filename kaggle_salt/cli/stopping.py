@@ -2,9 +2,9 @@
 
 A signal raises :class:`Stopped` where the program stands, so that every ``finally`` is gone
 through. Three things are in the way of that, and dealt with here. A second signal must not cut
-the tidying short. A library that is being imported may make anything of an exception, so one waits
-until it is there. And where the exception is lost (in a destructor, or in a library that catches
-all there is) it is raised again.
+the tidying short. A library that is being imported may make anything of an exception, and in a
+destructor it is lost: these are waited for. And where a library catches all there is, it is raised
+again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
-#: Seconds until a signal is looked at again: one that met an import, and one that was raised.
-AFTER_IMPORT, AFTER_RAISING = 0.05, 1.0
+#: Seconds until a signal is looked at again: one that had to wait, and one that was raised.
+AFTER_WAITING, AFTER_RAISING = 0.05, 1.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -82,8 +82,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _Asked.number = _Asked.number or number
     if _is_on_its_way():
         _look_again(AFTER_RAISING)
-    elif _imports(frame):
-        _look_again(AFTER_IMPORT)
+    elif _must_wait(frame):
+        _look_again(AFTER_WAITING)
     else:
         _look_again(AFTER_RAISING)
         raise Stopped(_Asked.number)
@@ -104,12 +104,13 @@ def _is_on_its_way() -> bool:
     return False
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Whether a module is being imported."""
+def _must_wait(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, or an object taken down."""
     if not hasattr(signal, "setitimer"):
         return False
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_name == "__del__" or code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False

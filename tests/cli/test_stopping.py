@@ -108,6 +108,27 @@ def test_an_import_is_not_torn_apart(tmp_path: Path, monkeypatch: pytest.MonkeyP
     del sys.modules["library"]
 
 
+class Loader:
+    """Like torch's, it takes its processes down as it goes."""
+
+    taken_down = False
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        Loader.taken_down = True
+
+
+def test_a_destructor_does_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act() -> None:
+        loader = Loader()
+        del loader
+        time.sleep(30)
+
+    do(monkeypatch, act)
+    assert salt("check", code=130).stderr == "interrupted\n"
+    assert Loader.taken_down
+
+
 def test_an_interruption_that_is_lost_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "AFTER_RAISING", 0.01)
 
