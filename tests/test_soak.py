@@ -13,7 +13,7 @@ from tests.soak_child import Plan
 from tests.tiny import one_thread
 
 #: File operations of a call between two kills, and before the first.
-STRIDE = 23
+STRIDE = 29
 
 
 def test_a_way_that_is_killed_at_many_places_ends_as_if_nothing_had_been(
