@@ -113,10 +113,11 @@ def dump_config(config: Config) -> str:
 def differences(old: Config, new: Config) -> list[str]:
     """Dotted keys whose values differ, as ``key: old -> new``.
 
-    The description does not count, nor does a key that nothing reads.
+    The description does not count, nor do the loader's processes, which change no result, nor
+    does a key that nothing reads.
     """
     old_flat, new_flat = _flatten(read_part(old)), _flatten(read_part(new))
-    keys = sorted((old_flat.keys() | new_flat.keys()) - {"description"})
+    keys = sorted((old_flat.keys() | new_flat.keys()) - {"description", "training.workers"})
     return [
         f"{key}: {old_flat.get(key, '-')} -> {new_flat.get(key, '-')}"
         for key in keys

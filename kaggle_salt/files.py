@@ -12,9 +12,7 @@ import errno
 import hashlib
 import json
 import os
-import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,37 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kaggle_salt.errors import DataError
+from kaggle_salt.writing import ask_for, temporary_beside
 
 T = TypeVar("T")
 
 #: Where an artefact's document holds the hash of its data, as :func:`files_hash` gives it.
 HASH_KEY = "content_hash"
-
-#: Names that :func:`_temporary_beside` gives: eight characters are left to chance.
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")
-#: What is asked before a file of a folder is written; see :func:`guarded`.
-_guards: dict[Path, Callable[[], None]] = {}
-
-
-@contextmanager
-def guarded(folder: Path, ask: Callable[[], None]) -> Iterator[None]:
-    """Let this process write no file in a folder unless ``ask`` lets it, while the block runs.
-
-    It is asked before a file is begun and again before it takes its name; what it raises keeps
-    the old file. Files in folders inside the folder are not asked for.
-    """
-    key = folder.resolve()
-    _guards[key] = ask
-    try:
-        yield
-    finally:
-        del _guards[key]
-
-
-def _ask_for(path: Path) -> None:
-    if _guards and (ask := _guards.get(path.parent.resolve())):
-        ask()
-
 
 #: Bytes of the largest document that is read whole. The ids of a million tiles take a tenth.
 LARGEST_DOCUMENT = 1 << 28
@@ -64,10 +37,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never half of either.
     """
-    with _temporary_beside(path) as temporary:
+    with temporary_beside(path) as temporary:
         yield temporary
         _flush(temporary)
-        _ask_for(path)
+        ask_for(path)
         temporary.replace(path)
 
 
@@ -77,10 +50,10 @@ def create_text(path: Path, text: str) -> bool:
     Returns:
         Whether it was written: whole, and by this call.
     """
-    with _temporary_beside(path) as temporary:
+    with temporary_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         _flush(temporary)
-        _ask_for(path)
+        ask_for(path)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -92,20 +65,6 @@ def create_text(path: Path, text: str) -> bool:
                 return False
             temporary.replace(path)
         return True
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    """An empty file in the folder of ``path``, removed in the end unless it was renamed."""
-    _ask_for(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _flush(temporary: Path) -> None:
@@ -134,25 +93,28 @@ def vouched(document: Path, *data: Path) -> Iterator[Draft]:
     """Write data, and then the document that vouches for them.
 
     Nothing is touched before the block ends well. Then the old document goes, the new data
-    take their names, and the new document is written: whenever that is cut short, what is left
-    is the old artefact, the new one, or data that nothing vouches for.
+    take their names, and last the new document, which lies ready: whenever that is cut short,
+    what is left is the old artefact, the new one, or data that nothing vouches for.
 
     Args:
         document: The JSON document.
         data: The files that it is about.
     """
     with ExitStack() as stack:
-        draft = Draft(tuple(stack.enter_context(_temporary_beside(path)) for path in data))
+        vouching = stack.enter_context(temporary_beside(document))
+        draft = Draft(tuple(stack.enter_context(temporary_beside(path)) for path in data))
         yield draft
         for temporary in draft.paths:
             _flush(temporary)
         draft.document[HASH_KEY] = files_hash(draft.paths)
-        text = _json_text(draft.document)  # what JSON cannot hold is refused before a file goes
-        _ask_for(document)
+        # what JSON or the disk cannot hold is refused before a file goes
+        vouching.write_text(_json_text(draft.document), encoding="utf-8", newline="\n")
+        _flush(vouching)
+        ask_for(document)
         document.unlink(missing_ok=True)
         for temporary, path in zip(draft.paths, data, strict=True):
             temporary.replace(path)
-        write_text(document, text)
+        vouching.replace(document)
 
 
 def vouched_for(
@@ -185,15 +147,19 @@ def vouched_for(
     return found
 
 
+def differs(path: Path, new: Path) -> bool:
+    """Whether a file is there that is another than a new one.
+
+    Asked of data that nothing vouches for: a killed call's are the same as its next one's, what
+    differs is somebody's own.
+    """
+    return path.exists() and file_hash(path) != file_hash(new)
+
+
 def vouched_data(document: Path) -> list[Path]:
     """The data that a document vouches for: those that lie beside it under its name."""
     beside = (document.with_suffix(suffix) for suffix in (".csv", ".npy"))
     return [path for path in beside if path.exists()]
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary files in a folder and those below: of writers that were killed, or write now."""
-    return sorted(path for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name))
 
 
 def write_text(path: Path, text: str) -> None:

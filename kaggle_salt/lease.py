@@ -12,7 +12,7 @@ owner is whoever holds the highest number.
   ``/proc``, only the heartbeat tells: a thread touches the file every :data:`BEAT_EVERY` seconds,
   and one that was not touched for :data:`DEAD_AFTER` seconds is dead. The time is that of the
   disk, so that the clocks of two machines need not agree.
-- *Looking.* Before each file that it writes in the folder (see :func:`kaggle_salt.files.guarded`)
+- *Looking.* Before each file that it writes in the folder (see :func:`kaggle_salt.writing.guarded`)
   the owner looks whether its own lease is still there: whoever takes over removes it, a claim that
   fails does not. If it is gone, the owner stops with a :class:`BusyError` and writes nothing. So
   one that was thought dead, its machine asleep or its disk away, does no harm.
@@ -38,7 +38,8 @@ from datetime import datetime
 from pathlib import Path
 
 from kaggle_salt.errors import BusyError
-from kaggle_salt.files import create_text, guarded
+from kaggle_salt.files import create_text
+from kaggle_salt.writing import guarded
 
 #: Seconds between two heartbeats.
 BEAT_EVERY = 10.0
@@ -127,23 +128,40 @@ def hold(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
         BusyError: Another process, or another thread of this one, holds it and lives; or, when
             the block writes, it was taken over meanwhile.
     """
-    path, mine = _take(folder, time.monotonic() + patience)
-    ended = threading.Event()
-    threading.Thread(target=_beat, args=(path, mine, ended), daemon=True).start()
+    mine, ended = Holder.this_process(), threading.Event()
     try:
+        path = _take(folder, mine, time.monotonic() + patience)
+        threading.Thread(target=_beat, args=(path, mine, ended), daemon=True).start()
         with guarded(folder, lambda: _refuse_lost(path, mine)):
             yield
     finally:
-        ended.set()
+        try:
+            _give_back(folder, mine, ended)
+        except KeyboardInterrupt:  # no instant is a wrong one for it
+            _give_back(folder, mine, ended)
+            raise
+
+
+def _give_back(folder: Path, mine: Holder, ended: threading.Event) -> None:
+    ended.set()
+    for path in _leases(folder):
         if _read(path) == mine:
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # succeeds if nothing was written
+    with suppress(OSError):  # succeeds if nothing was written
+        folder.rmdir()
+
+
+def clear_dead(folder: Path) -> None:
+    """Remove what dead owners left of a folder that this process may take: leases, maybe all."""
+    if owner(folder) is None:
+        for path in _leases(folder):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # succeeds if they left nothing else
             folder.rmdir()
 
 
-def _take(folder: Path, until: float) -> tuple[Path, Holder]:
+def _take(folder: Path, mine: Holder, until: float) -> Path:
     """Create the next lease as soon as the last one is dead."""
-    mine = Holder.this_process()
     text = json.dumps(asdict(mine)) + "\n"
     while True:
         last, holder = _highest(folder)
@@ -161,7 +179,7 @@ def _take(folder: Path, until: float) -> tuple[Path, Holder]:
         if _highest(folder)[0] == last + 1 and _read(_path(folder, last)) == holder:
             for number in range(1, last + 1):
                 _path(folder, number).unlink(missing_ok=True)
-            return path, mine
+            return path
         path.unlink(missing_ok=True)
 
 
@@ -202,9 +220,13 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"lease-{number}.json"
 
 
+def _leases(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("lease-*") if is_lease(path)]
+
+
 def _highest(folder: Path) -> tuple[int, Holder | None]:
     """The last lease and who holds it; 0 and nobody where there is none."""
-    while numbers := [int(_NAME.sub(r"\1", p.name)) for p in folder.glob("lease-*") if is_lease(p)]:
+    while numbers := [int(_NAME.sub(r"\1", path.name)) for path in _leases(folder)]:
         if holder := _read(_path(folder, max(numbers))):
             return max(numbers), holder
     return 0, None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError
 from kaggle_salt.files import HASH_KEY, read_json, vouched, vouched_for
+from kaggle_salt.mapped import create_mapped
 from kaggle_salt.runs import train_anew
 
 #: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
@@ -101,9 +102,7 @@ def create(
     """
     with vouched(_document(stem), _array(stem)) as draft:
         draft.document.update(_says(ids, manifest))
-        out = np.lib.format.open_memmap(
-            draft.paths[0], mode="w+", dtype=np.uint8, shape=(len(ids), *size)
-        )
+        out = create_mapped(draft.paths[0], np.uint8, (len(ids), *size))
         yield out
         out.flush()
 

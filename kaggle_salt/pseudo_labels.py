@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kaggle_salt.csv_files import LARGEST_TABLE, parse_csv
-from kaggle_salt.errors import DataError, reason, salt_command
-from kaggle_salt.files import files_hash, read_bytes, vouched
+from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
+from kaggle_salt.files import differs, files_hash, read_bytes, vouched
+from kaggle_salt.mapped import create_mapped
 from kaggle_salt.pseudo_origin import MadeOf, Manifest, Network, Teachers, set_name
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
@@ -65,6 +66,8 @@ def write_pseudo_labels(
     made_of: MadeOf,
     selection: tuple[dict[str, Any], ...],
     soft: Sequence[NDArray[np.uint8]] = (),
+    *,
+    overwrite: bool = True,
 ) -> Manifest:
     """Write the labels and then their manifest, each atomically; what was there is replaced.
 
@@ -75,9 +78,13 @@ def write_pseudo_labels(
         selection: Counts for each set and stratum.
         soft: Probability times 255 of the table's rows, in order, uint8 ``[N, H, W]`` in parts;
             if ``made_of`` wants soft labels.
+        overwrite: Replace others, too, that no manifest vouches for.
 
     Returns:
         The manifest as written.
+
+    Raises:
+        ConfigError: Others are there and must stay.
     """
     with vouched(manifest_path(path), *data_files(path, made_of)) as draft:
         table[COLUMNS].to_csv(
@@ -89,11 +96,23 @@ def write_pseudo_labels(
         )
         if made_of.settings.soft:
             shape = (len(table), *soft[0].shape[1:])
-            out = np.lib.format.open_memmap(draft.paths[1], mode="w+", dtype=np.uint8, shape=shape)
+            out = create_mapped(draft.paths[1], np.uint8, shape)
             np.concatenate(soft, out=out)
             out.flush()
+        for new, old in zip(draft.paths, data_files(path, made_of), strict=True):
+            if not overwrite and differs(old, new):
+                raise labels_taken(old)
         draft.document.update(made_of=made_of.model_dump(mode="json"), selection=list(selection))
     return Manifest.model_validate(draft.document)
+
+
+def labels_taken(path: Path) -> ConfigError:
+    """There are other labels than those that are to be written."""
+    return ConfigError(
+        f"{path} exists and was made of something else",
+        expected="a new name for other labels; runs trained on these would no longer match",
+        next_step="--out FILE.csv for a second file, or --overwrite to replace it",
+    )
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command, shortened
+from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import read_json
 from kaggle_salt.lease import is_lease, owner
+from kaggle_salt.names import require_plain_name
 
 #: What the manifest says of its kind: of a run of imported predictions, and of a pretraining.
 FOREIGN, PRETRAINING = "foreign", "pretraining"
-
-#: Bytes of the longest name of a run: file systems take 255, and there are endings to add.
-LONGEST_NAME = 200
 
 #: What of a run's manifest travels with the weights of its folds.
 ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
@@ -87,6 +86,11 @@ class TrainingFolder:
         """The command that does this training anew, and touches no other."""
         raise NotImplementedError
 
+    @property
+    def resumed(self) -> str:
+        """The command that goes on with this training."""
+        return shlex.join([*shlex.split(self.anew)[:-1], "--resume"])
+
     def variation(self, name: str, *settings: object) -> str:
         """The command for the same training with other settings, in the run ``<run>-<name>``."""
         raise NotImplementedError
@@ -131,6 +135,12 @@ class FoldFolder(TrainingFolder):
     def pictures(self) -> Path:
         """Tiles out of fold and tiles trained on, side by side."""
         return self.path / "predictions.png"
+
+    @property
+    def tidy(self) -> bool:
+        """Whether a finished fold has its pictures, and nothing that is of no use any more."""
+        drawn = self.learning_curve.exists() and self.pictures.exists()
+        return not self.checkpoint.exists() and (drawn or not self.history.exists())
 
     def origin(self) -> dict[str, Any]:
         """What tells which tiles the fold's weights have not seen; nothing without a manifest.
@@ -220,9 +230,12 @@ class RunFolder:
 
         What a process left that was killed in its first epoch claims nothing.
         """
+        return [n for n in self.folders() if self.fold(n).started or owner(self.fold(n).path)]
+
+    def folders(self) -> list[int]:
+        """Numbers of the folds that have a folder, whatever is in it; ascending."""
         names = (child.name for child in self.path.glob("fold*") if child.is_dir())
-        folds = sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
-        return [n for n in folds if self.fold(n).started or owner(self.fold(n).path)]
+        return sorted({int(name[4:]) for name in names if name[4:].isdecimal()})
 
 
 def manifest_part(run: Path, keys: Sequence[str]) -> dict[str, Any]:
@@ -241,26 +254,6 @@ def train_anew(folder: Path) -> str:
 def _number(path: Path) -> int:
     """The number in a file's name, for an order in which 10 comes after 9."""
     return int("".join(filter(str.isdecimal, path.stem)) or 0)
-
-
-def require_plain_name(name: str, what: str) -> None:
-    """Refuse a name that would not be one folder or file of its own.
-
-    Args:
-        name: Name of a run, an ensemble or a submission.
-        what: Which of them, with its article, for the message.
-
-    Raises:
-        ConfigError: The name is empty, hidden, a path, too long, or has what no line can show.
-    """
-    fits = len(name.encode(errors="replace")) <= LONGEST_NAME and name.isprintable()
-    if not name or name.startswith(".") or "/" in name or "\\" in name or not fits:
-        raise ConfigError(
-            f"{what} cannot be called {shortened(repr(name))}",
-            expected="a plain name, without slashes and without a dot in front, "
-            f"of {LONGEST_NAME} bytes at most",
-            next_step="choose another name",
-        )
 
 
 def find_run(runs: Path, name: str) -> RunFolder:

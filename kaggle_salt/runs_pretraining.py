@@ -29,6 +29,11 @@ class PretrainingFolder(TrainingFolder):
         """Tiles, and what the network makes of them."""
         return self.path / "pretraining.png"
 
+    @property
+    def tidy(self) -> bool:
+        """Whether a finished pretraining has its picture, and nothing that is of no more use."""
+        return self.picture.exists() and not self.checkpoint.exists()
+
     def origin(self) -> dict[str, Any]:
         """The same in every fold: no tile's mask was seen."""
         return manifest_part(self.path, ORIGIN_KEYS)

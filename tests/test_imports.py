@@ -18,7 +18,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "csv_files", "lease", "versions", "runs", "runs_pretraining",
+    "errors", "names", "writing", "mapped", "files", "csv_files", "lease", "versions",
+    "runs", "runs_pretraining",
     "predictions", "presets",
     "pseudo_labels", "pseudo_origin",
     "config", "config_table", "config_stage", "config_readers", "config_faults", "config_file",
@@ -31,14 +32,17 @@ BELOW_SHELL = {
 #: What each layer may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": {"errors"},
+    "names": {"errors"},
+    "writing": {"errors"},
+    "mapped": {"writing"},
+    "files": {"errors", "writing"},
     "csv_files": {"files"},
     "versions": set(),
-    "lease": {"errors", "files"},
-    "runs": {"errors", "files", "lease"},
+    "lease": {"errors", "files", "writing"},
+    "runs": {"errors", "files", "lease", "names"},
     "runs_pretraining": {"errors", "files", "runs"},
-    "predictions": {"errors", "files", "runs"},
-    "pseudo_labels": {"errors", "files", "csv_files", "pseudo_origin"},
+    "predictions": {"errors", "files", "mapped", "runs"},
+    "pseudo_labels": {"errors", "files", "mapped", "csv_files", "pseudo_origin"},
     "pseudo_origin": {"errors"},
     "config_table": {"errors", "files"},
     "config_stage": {"config_table"},

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from kaggle_salt import files
 from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash
@@ -181,10 +180,14 @@ def test_soft_labels_that_are_not_as_written_are_refused(soft_csv: Path, fault: 
 def test_a_csv_without_its_manifest_does_not_count(
     csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+    usual = Path.replace
 
-    monkeypatch.setattr(files, "write_text", killed)
+    def replace(self: Path, target: Path) -> Path:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        return usual(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         write(csv, "all")
     with pytest.raises(DataError, match=r"labels\.json cannot be read(.|\n)*salt pseudo-label"):

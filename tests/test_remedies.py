@@ -121,6 +121,19 @@ def nan_once() -> None:
     FoldTraining._report = report  # type: ignore[method-assign]
 
 
+def worker_dies() -> None:
+    """Let a process that loads batches die in the second epoch."""
+    usual, begun = FoldTraining._train_epoch, []
+
+    def train_epoch(self: FoldTraining, *given: Any) -> float:
+        begun.append(self)
+        if len(begun) == 2:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        return usual(self, *given)
+
+    FoldTraining._train_epoch = train_epoch  # type: ignore[method-assign]
+
+
 def strange_checkpoint() -> None:
     """A checkpoint of another network."""
     path = Path("runs/tiny/fold1/checkpoint.pt")
@@ -387,6 +400,10 @@ SITUATIONS: dict[str, list[Situation]] = {
     "folds:refuse_failed": [
         Situation(("train", "--run", "other", "--fold", "0", "--jobs", "2", "--retries", "0", *CPU),
                   lost_once, ("runs/other/fold0/*", "runs/other/logs/*")),
+    ],
+    "mishaps:living_workers": [
+        Situation(("train", "--config", "tiny.toml", "--run", "own", *CPU), worker_dies,
+                  changes=("runs/own/*",), again=False),
     ],
     "members:report_missing": [
         Situation(("ensemble", "tiny", "--require-all", *CPU),

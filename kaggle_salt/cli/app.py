@@ -15,6 +15,7 @@ from kaggle_salt.cli.remedies import complete, present_call, to_go_on
 from kaggle_salt.cli.stopping import exit_code, stopped_in_order
 from kaggle_salt.cli.usage import in_our_words
 from kaggle_salt.errors import SaltError
+from kaggle_salt.writing import NoRoomError
 
 P = ParamSpec("P")
 
@@ -29,13 +30,16 @@ class SaltCommand(TyperCommand):
         """Call the function; what it raises is told while the call is known."""
         with present_call(ctx), stopped_in_order():
             try:
-                return super().invoke(ctx)
+                with stopped_in_order():
+                    return super().invoke(ctx)
             except OSError as error:
                 if isinstance(error, BrokenPipeError):  # the reader of stdout has seen enough
                     raise
                 raise failures.file_trouble(error) from error
             except SaltError as error:
                 error.next_step = complete(error.next_step)
+                if isinstance(error, NoRoomError):
+                    error.next_step += to_go_on()
                 raise
             except KeyboardInterrupt as interruption:
                 failures.close_bar()

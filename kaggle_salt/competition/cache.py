@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import vouched, write_text
+from kaggle_salt.mapped import create_mapped
+from kaggle_salt.writing import NoRoomError, is_written_to
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 2
@@ -73,7 +75,7 @@ def create_root(data: Path, size: int) -> Path:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
                 pass
-            # Writing to a mapped file on a full disk kills the process: ask before.
+            # the arrays take their room before they are filled; here a place is chosen
             if shutil.disk_usage(root).free > size:
                 return root
         except OSError:
@@ -86,11 +88,18 @@ def create_root(data: Path, size: int) -> Path:
 
 
 def keep_only(folder: Path) -> None:
-    """Remove the caches beside ``folder``: their source files are gone or changed."""
-    write_text(folder.parent / ".gitignore", "*\n")  # nobody wants to commit decoded tiles
-    for other in folder.parent.iterdir():
-        if other.is_dir() and other.name != folder.name:
-            shutil.rmtree(other, ignore_errors=True)
+    """Remove the caches beside ``folder``: their source files are gone or changed.
+
+    It is done by whoever uses a cache: the one that filled it may have been killed before. One
+    that may not write here leaves all as it is.
+    """
+    ignored = folder.parent / ".gitignore"
+    with suppress(OSError, NoRoomError):
+        if not ignored.exists():
+            write_text(ignored, "*\n")  # nobody wants to commit decoded tiles
+        for other in folder.parent.iterdir():
+            if other.is_dir() and other.name != folder.name and not is_written_to(other):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 @contextmanager
@@ -107,7 +116,7 @@ def new_arrays(
     """
     with vouched(folder / INDEX, *array_paths(folder, layout)) as draft:
         arrays = {
-            name: np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            name: create_mapped(path, dtype, shape)
             for path, (name, (dtype, shape)) in zip(draft.paths, layout.items(), strict=True)
         }
         yield arrays, draft.document

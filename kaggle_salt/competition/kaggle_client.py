@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from typing import Any, Protocol, TypedDict
 
 from kaggle_salt.competition.archive import ZIP_FAULTS
 from kaggle_salt.errors import DataError, NetworkError, salt_command
+from kaggle_salt.lease import hold
 
 DEFAULT_COMPETITION = "tgs-salt-identification-challenge"
 
@@ -214,17 +216,17 @@ def _network_error(error: Exception, competition: str, by_hand: str) -> NetworkE
 
 def _unpack(bundle: Path, folder: Path, by_hand: str) -> list[Path]:
     """Unpack the bundle whole before a file of it takes its place, then remove the bundle."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as name:
+    with hold(folder / ".unpack"), tempfile.TemporaryDirectory(dir=folder / ".unpack") as name:
         unpacked = Path(name)
+        for left in {*unpacked.parent.glob("tmp*")} - {unpacked}:  # by a process that was killed
+            shutil.rmtree(left)
         try:
             with zipfile.ZipFile(bundle) as archive:
                 archive.extractall(unpacked)
         except (FileNotFoundError, *ZIP_FAULTS) as error:
             bundle.unlink(missing_ok=True)  # a damaged one would be taken for complete
-            raise NetworkError(
-                f"the download did not bring a whole {bundle.name} ({error})",
-                next_step=f"try again, or {by_hand}",
-            ) from error
+            found = f"the download did not bring a whole {bundle.name} ({error})"
+            raise NetworkError(found, next_step=f"try again, or {by_hand}") from error
         files = sorted(path for path in unpacked.rglob("*") if path.is_file())
         targets = [folder / path.relative_to(unpacked) for path in files]
         for path, target in zip(files, targets, strict=True):

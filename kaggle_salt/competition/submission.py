@@ -23,7 +23,7 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import vouched
+from kaggle_salt.files import differs, vouched
 from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
 
 #: The columns Kaggle expects, in order.
@@ -73,6 +73,8 @@ def write_submission(
     with vouched(manifest_path, path) as draft:
         (temporary,) = draft.paths
         counts = _write_checked(temporary, predictions, sample_ids, rule, tiles)
+        if not overwrite and differs(path, temporary):
+            raise _taken(path)
         draft.document.update({**manifest, "rule": rule.as_json(), **counts})
     return draft.document
 
@@ -148,13 +150,16 @@ def _mask_blocks(
 def _refuse_unusable_path(path: Path, manifest_path: Path, *, overwrite: bool) -> None:
     if path.suffix != ".csv":
         raise ConfigError(f"a submission cannot be called {path.name}", expected="a name in .csv")
-    taken = [file for file in (path, manifest_path) if file.exists()]
-    if taken and not overwrite:
-        raise ConfigError(
-            f"{taken[0]} exists",
-            expected="a new name for each submission",
-            next_step="choose another name, or give --overwrite to replace it",
-        )
+    if manifest_path.exists() and not overwrite:
+        raise _taken(path if path.exists() else manifest_path)
+
+
+def _taken(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} exists",
+        expected="a new name for each submission",
+        next_step="choose another name, or give --overwrite to replace it",
+    )
 
 
 def _refuse_other_ids(predicted: Sequence[str], sample: Sequence[str]) -> None:

@@ -115,6 +115,7 @@ class Competition:
         for root in cache.roots(data):
             fields = _read_cache(root / key)
             if fields is not None:
+                cache.keep_only(root / key)
                 return cls(path=data, **fields)
         folder = _fill_cache(data, key, progress or (lambda done, total: None))
         for _ in range(READING_TRIES):

@@ -117,7 +117,7 @@ def _refuse_minutes(engine: Engine, budget: Budget | None) -> None:
 def fold_tasks(
     workspace: Workspace, run: RunFolder, folds: Sequence[int], device: str, log: str | None
 ) -> list[Task]:
-    """A task for each fold that is not finished.
+    """A task for each fold that is not finished, or was left untidy.
 
     The run's own configuration says how to train; the rest is where things lie.
     """
@@ -133,7 +133,7 @@ def fold_tasks(
             run.fold(number).path,
         )
         for number in folds
-        if not run.fold(number).finished
+        if not (run.fold(number).finished and run.fold(number).tidy)
     ]
 
 

@@ -23,6 +23,7 @@ from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import Progress, predict
 from kaggle_salt.learning.keeping import save_weights, summary_of
+from kaggle_salt.learning.mishaps import enough_memory, smaller_batches
 from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
@@ -143,7 +144,8 @@ def train_fold(
     torch.manual_seed(fold_seed(config, folder.fold))
     fresh = not folder.checkpoint.exists()
     network = build(config.model, config.input.channel_count, pretrained=fresh)
-    progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
+    with enough_memory(config.training.batch_size, smaller_batches(folder)):
+        progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
     if config.stage[-1].keep != "snapshots":
         save_weights(network, folder.weights, folder.origin())
     weights_hash = files_hash(folder.weight_files)

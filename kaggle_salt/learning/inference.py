@@ -13,6 +13,7 @@ from kaggle_salt.config import InferenceConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
+from kaggle_salt.learning.mishaps import enough_memory
 from kaggle_salt.predictions import release
 
 Progress = Callable[[int, int], None]
@@ -49,16 +50,17 @@ def predict(
     """
     for network in networks:
         network.eval()
-    for start, batch in _batches(tiles, config.batch_size, compute.device):
-        views = [tile_probabilities(n, batch, framing, compute, config.tta) for n in networks]
-        probabilities = torch.stack(views).mean(dim=0)
-        if compute.precision == "float16":
-            _refuse_overflow(probabilities)
-        out[start : start + len(batch)] = to_levels(probabilities).cpu().numpy()
-        release(tiles)
-        release(out)
-        if progress:
-            progress(start + len(batch), len(tiles))
+    with enough_memory(config.batch_size, "a run with --set inference.batch_size={}".format):
+        for start, batch in _batches(tiles, config.batch_size, compute.device):
+            views = [tile_probabilities(n, batch, framing, compute, config.tta) for n in networks]
+            probabilities = torch.stack(views).mean(dim=0)
+            if compute.precision == "float16":
+                _refuse_overflow(probabilities)
+            out[start : start + len(batch)] = to_levels(probabilities).cpu().numpy()
+            release(tiles)
+            release(out)
+            if progress:
+                progress(start + len(batch), len(tiles))
 
 
 def _refuse_overflow(probabilities: Tensor) -> None:

@@ -15,6 +15,7 @@ from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import final_framing
 from kaggle_salt.learning.keeping import save_weights, summary_of
+from kaggle_salt.learning.mishaps import enough_memory, smaller_batches
 from kaggle_salt.learning.networks import build, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.pretext import learner_of
@@ -74,7 +75,8 @@ def pretrain(
     torch.manual_seed(fold_seed(config, folder.fold))
     fresh = not folder.checkpoint.exists()
     network = build(config.model, config.input.channel_count, pretrained=fresh)
-    progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
+    with enough_memory(config.training.batch_size, smaller_batches(folder)):
+        progress = FoldTraining(config, network, tiles, folder, compute, watcher).run()
     save_weights(network, folder.weights, folder.origin())
     summary = PretrainingSummary(
         method=config.pretext.name,

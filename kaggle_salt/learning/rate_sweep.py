@@ -29,6 +29,7 @@ from kaggle_salt.learning.batches import (
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.losses import make_loss
+from kaggle_salt.learning.mishaps import enough_memory, set_batch_size
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.optim import make_optimizer, set_learning_rate
 from kaggle_salt.learning.scaling import LossScaling
@@ -94,9 +95,10 @@ def sweep_stage(
 
     batches = _batches(config, tiles, seed, framing, compute.device)
     watcher.epoch_starts(f"{stage.name}, rising rate", len(rates))
-    return sweep_rates(
-        network, batches, loss_of, stage.optimizer, rates, watcher.steps_done, compute
-    )
+    with enough_memory(config.training.batch_size, set_batch_size):
+        return sweep_rates(
+            network, batches, loss_of, stage.optimizer, rates, watcher.steps_done, compute
+        )
 
 
 def _batches(

@@ -18,6 +18,7 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_stage import ScheduleConfig, StageConfig
 from kaggle_salt.learning.batches import EpochSampler, PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
+from kaggle_salt.learning.mishaps import enough_memory, set_batch_size
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.runs import FoldFolder
@@ -134,7 +135,8 @@ def time_stages(
     watch = _Stopwatch(clock)
     network = build(config.model, config.input.channel_count, pretrained=False)
     with tempfile.TemporaryDirectory(prefix="salt-timing-") as folder:
-        FoldTraining(short, network, few, FoldFolder(Path(folder), 0), compute, watch).run()
+        with enough_memory(config.training.batch_size, set_batch_size):
+            FoldTraining(short, network, few, FoldFolder(Path(folder), 0), compute, watch).run()
     count = len(few.validation_rows)
     times = {
         number: watch.read(place * (WARM_UP + TIMED), count) for place, number in enumerate(numbers)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_salt.config import Config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config_stage import OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import write_text
 from kaggle_salt.learning.averaging import reestimate_batch_norm
@@ -40,6 +40,7 @@ from kaggle_salt.learning.consistency import MeanTeacher
 from kaggle_salt.learning.device import Compute, compiled, explained_failures
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import Keeper
+from kaggle_salt.learning.mishaps import living_workers
 from kaggle_salt.learning.optim import Schedule, make_optimizer, set_learning_rate
 from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.running_loss import RunningLoss
@@ -128,7 +129,7 @@ class FoldTraining:
             schedule.state = dict(progress.schedule)
         while progress.stage_epoch < stage.epochs and not self._stops_early(stage):
             started = time.monotonic()
-            with explained_failures():
+            with explained_failures(), living_workers(self.loader, self.folder):
                 train_loss = self._train_epoch(stage, step, optimizer, schedule, keeper)
             improved = self._end_epoch(stage, schedule, train_loss, step, started)
             keeper.after_epoch(self.network, progress.stage_epoch, improved=improved)
@@ -196,11 +197,12 @@ class FoldTraining:
         if math.isfinite(loss):
             return
         epoch = self.progress.stage_epoch + 1
+        exact = str(self.compute).endswith("float32")  # what it fails in is no advice
         raise TrainingError(
             f"the training loss of stage '{stage.name}' is {loss} in epoch {epoch}",
             expected="a finite loss; the checkpoint of the epoch before is untouched",
-            next_step=f"a run with a lower rate: {self._slower_run(stage)}, "
-            "or one with --set training.precision=float32",
+            next_step=f"a run with a lower rate: {self._slower_run(stage)}"
+            + ("" if exact else ", or one with --set training.precision=float32"),
         )
 
     def _refuse_endless_skipping(self, stage: StageConfig, step: int) -> None:
@@ -217,10 +219,11 @@ class FoldTraining:
 
     def _slower_run(self, stage: StageConfig) -> str:
         """The command for a new run of the same; the run that failed keeps what it has."""
-        key = f"stage.{stage.name}.optimizer"
-        clip = [] if stage.optimizer.normalized else ["--set", f"{key}.clip=1.0"]
-        settings = ["--set", f"{key}.lr={stage.optimizer.lr / 4:g}", *clip]
-        return self.folder.variation("slower", *settings)
+        key, optimizer = f"stage.{stage.name}.optimizer", stage.optimizer
+        clips = optimizer.normalized or 0 < optimizer.clip <= 1
+        lower = optimizer.lr / 4 if optimizer.lr <= 4 else OptimizerConfig().lr
+        clip = [] if clips else ["--set", f"{key}.clip=1.0"]
+        return self.folder.variation("slower", "--set", f"{key}.lr={lower:g}", *clip)
 
     def _end_epoch(
         self,

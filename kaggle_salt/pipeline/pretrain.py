@@ -96,7 +96,7 @@ def pretrain(
     config, plan = planner.recorded(listener)
     refuse_owned(run.path)
     _check_folder(run, config, hashes, resume=resume, overwrite=overwrite)
-    if run.training.finished and not overwrite:
+    if run.training.finished and run.training.tidy and not overwrite:
         listener.note(f"pretraining {run.name} is finished; nothing to do")
         return _report(run, read_pretraining(run.training))
     tiles = PretrainingTiles.of(_all_images(competition))
@@ -138,13 +138,15 @@ def _learn(
     compute: Compute,
     listener: Listener,
 ) -> PretrainingReport:
-    if run.training.finished:  # by another process, meanwhile
-        return _report(run, read_pretraining(run.training))
-    listener.note(
-        f"pretraining {run.name}: {config.pretext.name} on {len(tiles.train_rows)} tiles, "
-        f"masks unseen, on {compute}"
-    )
-    summary = learn(config, tiles, run.training, compute, listener)
+    if run.training.finished:  # by one that was killed before it was tidy, or by another meanwhile
+        summary = read_pretraining(run.training)
+        run.training.checkpoint.unlink(missing_ok=True)
+    else:
+        listener.note(
+            f"pretraining {run.name}: {config.pretext.name} on {len(tiles.train_rows)} tiles, "
+            f"masks unseen, on {compute}"
+        )
+        summary = learn(config, tiles, run.training, compute, listener)
     _draw(run, config, tiles.images, summary, compute)
     return _report(run, summary)
 

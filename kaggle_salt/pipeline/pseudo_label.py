@@ -32,6 +32,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.pseudo_labels import (
     data_files,
+    labels_taken,
     manifest_path,
     read_manifest,
     write_pseudo_labels,
@@ -93,7 +94,7 @@ def pseudo_label(
     if same is not None:
         return PseudoReport(csv, same, existed=True)
     labels, soft, counts = _make_labels(workspace, made_of, competition, table, device, listener)
-    manifest = write_pseudo_labels(csv, labels, made_of, tuple(counts), soft)
+    manifest = write_pseudo_labels(csv, labels, made_of, tuple(counts), soft, overwrite=overwrite)
     return PseudoReport(csv, manifest, existed=False)
 
 
@@ -207,13 +208,8 @@ def _same_labels(csv: Path, made_of: MadeOf, *, overwrite: bool) -> Manifest | N
             there = read_manifest(csv)
             if there.made_of == made_of:
                 return there
-    taken = [path for path in (*files, manifest_path(csv)) if path.exists()]
-    if taken and not overwrite:
-        raise ConfigError(
-            f"{taken[0]} exists and was made of something else",
-            expected="a new name for other labels; runs trained on these would no longer match",
-            next_step="--out FILE.csv for a second file, or --overwrite to replace it",
-        )
+    if manifest_path(csv).exists() and not overwrite:
+        raise labels_taken(csv)
     return None
 
 

@@ -16,12 +16,13 @@ from kaggle_salt.competition.tiles import ARRAYS
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import DataError, SaltError, reason, salt_command
-from kaggle_salt.files import HASH_KEY, file_hash, files_hash, leftovers, read_json, vouched_for
+from kaggle_salt.files import HASH_KEY, file_hash, files_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.product_health import look_at_products
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import FoldFolder, RunFolder, find_run, open_run, train_anew
+from kaggle_salt.writing import leftovers
 
 
 def look_at_run(workspace: Workspace, name: str) -> list[Sign]:
@@ -174,7 +175,7 @@ def _weights_of(document: Path) -> object:
 
 def _unfinished(fold: FoldFolder) -> Sign:
     about = f"fold {fold.fold}"
-    resume = salt_command("train", "--run", fold.run, "--fold", fold.fold, "--resume")
+    resume = fold.resumed
     if not fold.started:
         return Sign(about, "begun, no epoch is finished", f"unless one is at it: {resume}")
     damage = fold.checkpoint.exists() and _damage_of_zip(fold.checkpoint)
@@ -229,5 +230,5 @@ def _leftovers(*folders: Path) -> Iterator[Sign]:
         yield Sign(
             "leftovers",
             f"{size / 2**20:.1f} MiB of processes that were killed: {names}",
-            "delete them, unless a process is writing there now",
+            "what next writes there clears them, if it runs on the same machine; or delete them",
         )

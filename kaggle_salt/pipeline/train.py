@@ -15,9 +15,10 @@ from kaggle_salt.competition.fold_files import another_table
 from kaggle_salt.config import Config
 from kaggle_salt.config_file import differences, load_run_config
 from kaggle_salt.errors import ConfigError, salt_command
+from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute, choose_compute, thread_count
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
-from kaggle_salt.lease import hold, refuse_owned
+from kaggle_salt.lease import clear_dead, hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.claims import (
     claim,
@@ -33,7 +34,7 @@ from kaggle_salt.pipeline.starting_weights import examine_weights, refuse_to_del
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
-from kaggle_salt.runs import RunFolder, train_anew
+from kaggle_salt.runs import FoldFolder, RunFolder, train_anew
 
 #: Seconds to wait for another process that sets up the same run.
 SETTING_UP = 30.0
@@ -170,8 +171,10 @@ def _owned(
     """Own the folds to train, each until its stack is closed; what begins anew is empty.
 
     All is looked at again, for another process may have begun the run or a fold since. What the
-    run is made of is written (``write``) before any fold begins.
+    run is made of is written (``write``) before any fold begins. Owned are finished folds, too,
+    that were left untidy.
     """
+    folds = sorted({*folds, *(number for number in data.folds if not run.fold(number).tidy)})
     with ExitStack() as all_of_them:
         with hold(run.path, patience=SETTING_UP):
             kept = _check_folders(run, config, data, resume=resume, overwrite=overwrite)
@@ -182,6 +185,8 @@ def _owned(
             for folder in map(run.fold, folds):
                 if overwrite or not (folder.finished or folder.checkpoint.exists()):
                     folder.clear()
+            for number in set(run.folders()) - set(folds):
+                clear_dead(run.fold(number).path)
             if not kept:
                 write()
         yield leases
@@ -216,10 +221,14 @@ def _train_one(run: RunFolder, ready: _Ready, fold: int, listener: Listener) -> 
     config, data, compute = ready.config, ready.data, ready.compute
     folder = run.fold(fold)
     listener.fold_starts(folder)
-    if folder.finished or fold not in ready.leases:
+    if fold not in ready.leases or (folder.finished and folder.tidy):
         listener.note(f"fold {fold} of run {run.name} is finished; nothing to do")
         return read_summary(folder)
     tiles = data.tiles(fold)
+    if folder.finished:
+        listener.note(f"fold {fold} of run {run.name} is trained, and was not tidied up: done now")
+        with ready.leases[fold]:
+            return _tidied(run, ready, folder, read_summary(folder), tiles)
     pseudo = f"{len(tiles.pseudo_rows)} with pseudo-labels, " if len(tiles.pseudo_rows) else ""
     if any(stage.consistency.weight for stage in config.stage):
         pseudo += f"{len(tiles.unlabelled)} without masks, "
@@ -231,9 +240,17 @@ def _train_one(run: RunFolder, ready: _Ready, fold: int, listener: Listener) -> 
         listener.note("the first step with each input size compiles the network: a minute or more")
     with ready.leases[fold]:
         summary = train_fold(config, tiles, data.competition.ids, folder, compute, listener)
-        title = f"{run.name}, fold {fold}: out-of-fold score {summary.score:.4f} with flip TTA"
-        learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
-        draw_fold(config, folder, tiles, data.competition.ids, compute)
+        return _tidied(run, ready, folder, summary, tiles)
+
+
+def _tidied(
+    run: RunFolder, ready: _Ready, folder: FoldFolder, summary: FoldSummary, tiles: TrainingTiles
+) -> FoldSummary:
+    """Draw a trained fold, and remove what it needs no more; whoever is killed here left that."""
+    folder.checkpoint.unlink(missing_ok=True)
+    title = f"{run.name}, fold {folder.fold}: out-of-fold score {summary.score:.4f} with flip TTA"
+    learning_curve(pd.read_csv(folder.history), folder.learning_curve, title=title)
+    draw_fold(ready.config, folder, tiles, ready.data.competition.ids, ready.compute)
     return summary
 
 

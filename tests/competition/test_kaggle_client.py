@@ -12,6 +12,7 @@ import pytest
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.errors import DataError, NetworkError
+from tests.makers import put
 
 FILES = {"train.zip": b"zipped tiles", "train.csv": b"id,rle_mask\n", "more/notes.txt": b"notes"}
 SUBMITTED = SimpleNamespace(message="Successfully submitted", ref=7)
@@ -120,6 +121,13 @@ def test_download_unpacks_one_level_and_removes_the_bundle(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "the client talks" in printed.err
+
+
+def test_what_a_killed_download_left_is_cleared(tmp_path: Path) -> None:
+    put(tmp_path / ".unpack/tmpkilled/train.zip", b"half")
+    kaggle_client.download("salt-2", tmp_path, client=StandIn())
+    assert contents(tmp_path) == FILES
+    assert not (tmp_path / ".unpack").exists()
 
 
 def test_download_replaces_files_of_the_same_name_only(tmp_path: Path) -> None:
