@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "files", "csv_files", "lease", "versions", "runs", "runs_pretraining",
+    "errors", "reading", "files", "csv_files", "lease", "versions", "runs", "runs_pretraining",
     "predictions", "presets",
     "pseudo_labels", "pseudo_origin",
     "config", "config_table", "config_stage", "config_readers", "config_faults", "config_file",
@@ -29,14 +29,15 @@ BELOW_SHELL = {*WORDS, *WINGS, "competition", "sections", "synthetic", "report",
 #: What each layer may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": {"errors"},
-    "csv_files": {"files"},
+    "reading": set(),
+    "files": {"errors", "reading"},
+    "csv_files": {"reading"},
     "versions": set(),
     "lease": {"errors", "files"},
     "runs": {"errors", "files", "lease"},
     "runs_pretraining": {"errors", "files", "runs"},
     "predictions": {"errors", "files", "runs"},
-    "pseudo_labels": {"errors", "files", "csv_files", "pseudo_origin"},
+    "pseudo_labels": {"errors", "reading", "files", "csv_files", "pseudo_origin"},
     "pseudo_origin": {"errors"},
     "config_table": {"errors", "files"},
     "config_stage": {"config_table"},
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_faults": {"errors", "config", "config_stage", "config_readers"},
     "config_file": {
         "errors",
+        "reading",
         "files",
         "config",
         "config_stage",

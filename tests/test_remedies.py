@@ -316,7 +316,7 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), strange_checkpoint), ("runs/tiny/fold1/*",)),
     ],
-    "checkpoint:load_checkpoint": [
+    "checkpoint:_unreadable": [
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
                   ("runs/tiny/fold1/*",)),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from kaggle_salt.csv_files import read_csv
 from kaggle_salt.errors import DataError, shortened
-from kaggle_salt.files import read_start
+from kaggle_salt.reading import read_start
 
 #: What a picture is for: a training tile, its mask, or a test tile.
 Role = Literal["images", "masks", "test"]

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import atomic_path, parse
+from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.averaging import WeightAverage
+from kaggle_salt.reading import parse
 from kaggle_salt.runs import TrainingFolder
 
 #: Key of the metadata in a file of weights.

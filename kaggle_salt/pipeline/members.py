@@ -15,7 +15,7 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test
-from kaggle_salt.pipeline.foreign import import_beside
+from kaggle_salt.pipeline.foreign import import_again, import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, find_run, open_run
@@ -80,7 +80,8 @@ def out_of_fold(member: Member, how: str) -> Predictions:
     Raises:
         DataError: A file is damaged, or a tile comes twice.
     """
-    return blend([join([load(stem) for stem in member.oof])], how=how)
+    anew = import_again(member.run) if member.foreign else ""
+    return blend([join([load(stem, next_step=anew) for stem in member.oof])], how=how)
 
 
 def report_missing(
@@ -134,7 +135,7 @@ def blend_test(
     parts, weights = [], []
     for member in members:
         if member.foreign:
-            parts.append(load(member.run.test))
+            parts.append(load(member.run.test, next_step=import_again(member.run)))
             weights.append(member.weight)
         for fold in member.folds:
             parts.append(predict_fold(member.run, fold, competition, device, listener))
@@ -167,6 +168,7 @@ def predict_fold(
         data_hash=competition.test_hash,
         compute=choose_compute(device, training.precision, training.channels_last),
         progress=listener.progress(f"{run.name} fold {fold}: test tiles"),
+        tell=listener.warn,
     )
 
 

@@ -69,10 +69,10 @@ def test_arrays_are_kept_only_if_the_block_ends_well(tmp_path: Path) -> None:
         index["ids"] = ["x"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "index.json", "none.npy"]
     assert read_json(tmp_path / "index.json")["ids"] == ["x"]
-    mapped = cache.map_array(tmp_path, "a")
+    mapped = map_array(tmp_path / "a.npy")
     assert mapped.tolist() == [[7, 7, 7], [7, 7, 7]]
     assert not mapped.flags.writeable
-    assert cache.map_array(tmp_path, "none").shape == (0,)
+    assert map_array(tmp_path / "none.npy").shape == (0,)
 
 
 def test_old_caches_are_removed(tmp_path: Path) -> None:
