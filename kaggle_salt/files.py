@@ -186,17 +186,17 @@ def vouched_for(
     return found
 
 
-def changed(document: Path, *data: Path) -> bool:
-    """Whether data are other than those that a document vouches for.
+def changed(data: Path) -> bool:
+    """Whether a file is other than what a document vouches for that lies beside it, of its name.
 
-    Where there is no document, or one that holds no hash, nothing is known of them.
-
-    Raises:
-        DataError: The document is damaged.
-        OSError: The data cannot be read.
+    Of a file without such a document nothing is known: it may be anybody's.
     """
-    told = read_json(document).get(HASH_KEY) if document.exists() else None
-    return told is not None and told != files_hash(data)
+    document = data.with_suffix(".json")
+    try:
+        told = read_json(document).get(HASH_KEY) if document.exists() else None
+    except DataError:
+        return False
+    return told is not None and told != file_hash(data)
 
 
 def vouched_data(document: Path) -> list[Path]:

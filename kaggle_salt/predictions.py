@@ -150,12 +150,13 @@ def load_same(
     """
     wanted = _says(ids, manifest)
     try:
-        if vouched_for(_document(stem), _array(stem), wanted=wanted, check_hash=False) is None:
-            return None
-        return load(stem)
+        if vouched_for(_document(stem), _array(stem), wanted=wanted, check_hash=False):
+            return load(stem)
+        if exists(stem):
+            read_json(_document(stem))  # of others nothing is told, of a damaged one it is
     except DataError as error:
-        tell(f"{error.found}; they are made again")
-        return None
+        tell(f"{error.found}; what it belongs to is made again")
+    return None
 
 
 def load(stem: Path, *, memory_map: bool = True, next_step: str = "") -> Predictions:
@@ -199,14 +200,11 @@ def map_array(path: Path) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a header that is nearly Python
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
+            return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):
         raise
     except Exception as error:  # numpy has Python read the header, and raises what that trips over
         raise ValueError(reason(error)) from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it holds several arrays")
-    return array
 
 
 def _anew(stem: Path) -> str:

@@ -21,7 +21,7 @@ from kaggle_salt.competition import kaggle_client
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
-from kaggle_salt.files import file_hash
+from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
@@ -127,9 +127,9 @@ def manifest_says(**told: object) -> Callable[[], None]:
 
     def write() -> None:
         path = manifest_path(Path(LABELS))
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         document["made_of"] |= told
-        path.write_text(json.dumps(document), encoding="utf-8")
+        write_json(path, document)
 
     return write
 
@@ -141,10 +141,10 @@ def foreign_tile() -> None:
     tile = next(line.split(",")[0] for line in sample[1:] if line.split(",")[0] in table)
     Path(LABELS).write_text(table.replace(tile, "stranger"), encoding="utf-8")
     path = manifest_path(Path(LABELS))
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     document["made_of"]["settings"]["limit"] = 7
     key = next(key for key in document if key.endswith(("sha256", "_hash")))
-    path.write_text(json.dumps(document | {key: file_hash(Path(LABELS))}), encoding="utf-8")
+    write_json(path, document | {key: file_hash(Path(LABELS))})
 
 
 def id_twice() -> None:
@@ -203,12 +203,12 @@ def without(*keys: str) -> Callable[[], None]:
 
     def write() -> None:
         path = Path("runs/ensemble/both/ensemble.json")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         part = document
         for key in keys[:-1]:
             part = part[key]
         del part[keys[-1]]
-        path.write_text(json.dumps(document), encoding="utf-8")
+        write_json(path, document)
 
     return write
 

@@ -15,7 +15,7 @@ import pytest
 
 from kaggle_salt import Competition, Workspace, diagnose
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import atomic_path, leftovers, vouched
+from kaggle_salt.files import atomic_path, leftovers, read_json, vouched, write_json
 from kaggle_salt.pipeline.signs import Sign
 from tests.tiny import (
     draw_no_curves,
@@ -281,9 +281,9 @@ def test_imported_predictions_are_verified(work: Path) -> None:
 
 def test_predictions_of_an_earlier_version_have_no_hash_and_are_not_damaged(work: Path) -> None:
     path = Path("runs/tiny/fold0/oof.json")
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     del document["content_hash"]
-    path.write_text(json.dumps(document), encoding="utf-8")
+    write_json(path, document)
     told = {sign.about: sign for sign in diagnose("data", "tiny").signs}
     assert told["fold0/oof"].found.startswith("holds no hash")
     assert not told["fold0/oof"].damaged
