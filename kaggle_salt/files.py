@@ -232,7 +232,7 @@ def _seal_of(says: Mapping[str, Any]) -> str:
     return bytes_hash(json.dumps(says, sort_keys=True).encode())
 
 
-def read_json(path: Path, next_step: str = WRITE_AGAIN, *, known: bool = False) -> dict[str, Any]:
+def read_json(path: Path, *, next_step: str = WRITE_AGAIN, known: bool = False) -> dict[str, Any]:
     """Read a JSON object; one that :func:`write_json` or :func:`vouched` wrote, as it was written.
 
     Args:

@@ -127,13 +127,13 @@ def exists(stem: Path) -> bool:
     return _document(stem).exists()
 
 
-def stated_hash(stem: Path, next_step: str = WRITE_AGAIN) -> str | None:
+def stated_hash(stem: Path, *, next_step: str = WRITE_AGAIN) -> str | None:
     """Hash of the probabilities as their document states it; None where there is none.
 
     Raises:
         DataError: The document is damaged; ``next_step`` says how it is made again.
     """
-    stated = read_json(_document(stem), next_step).get(HASH_KEY) if exists(stem) else None
+    stated = read_json(_document(stem), next_step=next_step).get(HASH_KEY) if exists(stem) else None
     return None if stated is None else str(stated)
 
 
@@ -173,7 +173,7 @@ def load(stem: Path, *, memory_map: bool = True, next_step: str = "") -> Predict
         DataError: A file is missing or damaged, or ids and array do not fit together.
     """
     next_step = next_step or _anew(stem)
-    meta = read_json(_document(stem), next_step)
+    meta = read_json(_document(stem), next_step=next_step)
     path = _array(stem)
     try:
         if meta.get(HASH_KEY, "") not in ("", file_hash(path)):

@@ -79,15 +79,17 @@ def submitted() -> dict[str, bytes]:
 
 
 def survives(path: str, use: Callable[[], object], tries: int = TRIES) -> None:
-    """Damage a file and use it: each time the same comes of it as before, or an error that helps."""
-    before, refused = use(), 0
+    """Damage a file and use it: the same comes of it as before, or an error that helps."""
+    before = use()
     for what in damages(Path(path), tries):
+        remedy = ""
         try:
             assert use() == before, f"other results, and nobody says so; {what}"
+            continue
         except SaltError as error:
-            assert error.next_step, f"no remedy: {error}; {what}"
-            refused += 1
-    assert refused or use() == before
+            remedy = error.next_step
+        assert remedy, what
+    assert use() == before
 
 
 @pytest.mark.parametrize("name", ["fold.json", "oof.json", "oof.npy", "test.json", "test.npy"])
@@ -133,14 +135,11 @@ def test_a_configuration_edited_after_training_is_refused(
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
-    key = old.split(" =")[0]
+    key = "input.size" if old.startswith("size") else "inference.tta"
     for call in (("ensemble", "tiny"), ("train", "--run", "tiny", "--fold", "2"),
                  ("predict", "data/train.zip", "--run", "tiny")):  # fmt: skip
         told = salt(*call, "--device", "cpu", code=2).stderr
-        assert (
-            f"config.toml has changed since the run was begun ({'input' if key == 'size' else 'inference'}.{key}"
-            in told
-        )
+        assert f"config.toml has changed since the run was begun ({key}: " in told
     path.write_text(f"# a note of mine\n{text}", encoding="utf-8")
     made()
 
@@ -157,7 +156,7 @@ def test_a_decision_that_another_hand_wrote_is_refused(trained: Path) -> None:
     level = read_json(path)["decision"]["rule"]["level"]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(f'"level": {level}', f'"level": {level + 1}'), encoding="utf-8")
-    with pytest.raises(SaltError, match="has changed since .*\n.*\nnext: .*salt ensemble RUN"):
+    with pytest.raises(SaltError, match=r"has changed since .*\n.*\nnext: .*salt ensemble RUN"):
         submit(HERE)
 
 
@@ -230,7 +229,7 @@ def test_tables_of_mosaics_and_submissions(trained: Path) -> None:
 
 
 def test_weights_to_start_from(trained: Path) -> None:
-    salt("pretrain", "--config", "tiny.toml", "--run", "pre", "--epochs", "1", "--device", "cpu")
+    salt("pretrain", "--config", "tiny.toml", "--run", "pre", "--epochs", "2", "--device", "cpu")
     for file in ("runs/pre/weights.safetensors", "runs/tiny/fold0/weights.safetensors"):
 
         def examined(file: str = file) -> object:
@@ -256,6 +255,8 @@ def test_networks_that_were_packed(trained: Path) -> None:
     for name in names:
         survives(f"network/{name}", predicted)
     weights = Path("runs/tiny/fold0/weights.safetensors")
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
     with pytest.raises(SaltError, match="has changed since the fold was trained"):
         ship(HERE, "tiny", Path("second"), fold=0, device="cpu")

@@ -105,6 +105,11 @@ def edit(name: str, old: str, new: str) -> Callable[[], object]:
     return write
 
 
+def says(name: str, **told: object) -> Callable[[], object]:
+    """A document that vouches for itself, and says something else."""
+    return lambda: write_json(Path(name), read_json(Path(name)) | told)
+
+
 def nan_once() -> None:
     """Let the first loss that is told be no number."""
     usual = FoldTraining._report
@@ -324,6 +329,17 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
                          damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
     ],
+    "pretraining:read_pretraining#2": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN),
+                                   edit("runs/pre/pretraining.json", '"tiles": ', '"tiles": 1')),
+                  ("runs/pre/*",)),
+    ],
+    "pretraining:sound_pretraining": [
+        Situation(("train", "--config", "tiny.toml", "--run", "student", *CPU,
+                   "--set", "model.weights=runs/pre/weights.safetensors"),
+                  all_of(called(*PRETRAIN), damage("runs/pre/weights.safetensors")),
+                  ("runs/pre/*", "runs/student/*")),
+    ],
     "pretraining:read_pretraining": [
         Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
                   ("runs/pre/*",)),
@@ -335,17 +351,27 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
                   ("runs/pre/*",)),
     ],
+    "fold:read_summary#2": [
+        Situation(("ensemble", "tiny", *CPU),
+                  edit("runs/tiny/fold0/fold.json", '"score": 0.', '"score": 1.'),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
+    ],
     "fold:read_summary": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/fold.json"),
                   ("runs/tiny/fold0/*", *TEST_FILES)),
         Situation(("ensemble", "other", *CPU), damage("runs/other/fold1/fold.json"),
                   ("runs/other/fold1/*", *TEST_FILES)),
     ],
-    "fold:load_networks": [
+    "fold:sound_weights": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold1/weights.safetensors"),
                   ("runs/tiny/fold1/*", *TEST_FILES)),
     ],
     "predictions:load": [
+        Situation(("ensemble", "tiny", *CPU),
+                  edit("runs/tiny/fold0/oof.json", "out-of-fold", "in-the-fold"),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
+    ],
+    "predictions:load#2": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/oof.npy"),
                   ("runs/tiny/fold0/*", *TEST_FILES)),
     ],
@@ -440,6 +466,10 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(STUDENT, all_of(MADE, foreign_tile), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
     ],
+    "pseudo_labels:read_manifest": [
+        Situation(STUDENT, all_of(MADE, edit("runs/tiny/pseudo-labels.json", "tiny", "tinx")),
+                  ("runs/student/*", *LABEL_FILES), fills=(UNSURE,)),
+    ],
     "pseudo_labels:_unusable": [
         Situation(STUDENT, all_of(MADE, damage(LABELS)), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
@@ -504,7 +534,19 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(BOTH, edit("runs/ensemble/both/test.json", '_hash": "', '_hash": "0')),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
+    "submit:_require_test_predictions#2": [
+        Situation(("submit",), all_of(BOTH, says("runs/ensemble/both/test.json", content_hash="0")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "submit:_write": [
+        Situation(("submit",), all_of(BOTH, damage("runs/ensemble/both/test.npy")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
     "ensemble_document:read_ensemble": [
+        Situation(("submit",), all_of(BOTH, edit(MADE_BOTH, '"level": ', '"level": 1')),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "ensemble_document:read_ensemble#2": [
         Situation(("submit",), all_of(BOTH, without("data_hash")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],

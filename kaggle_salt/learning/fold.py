@@ -196,7 +196,7 @@ def read_summary(folder: FoldFolder) -> FoldSummary:
     """
     anew = f"train the fold anew: {train_anew(folder.path)}"
     try:
-        return FoldSummary(**read_json(folder.summary, anew))
+        return FoldSummary(**read_json(folder.summary, next_step=anew))
     except TypeError as error:
         found = f"{folder.summary} is not a fold's summary: {error}"
         expected = "the file that salt train wrote"

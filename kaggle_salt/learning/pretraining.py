@@ -98,13 +98,14 @@ def read_pretraining(folder: PretrainingFolder) -> PretrainingSummary:
     Raises:
         DataError: The file is missing or damaged.
     """
+    anew = f"pretrain anew: {folder.anew}"
     try:
-        return PretrainingSummary(**read_json(folder.summary, f"pretrain anew: {folder.anew}"))
+        return PretrainingSummary(**read_json(folder.summary, next_step=anew))
     except TypeError as error:
         raise DataError(
             f"{folder.summary} is not a pretraining's summary: {error}",
             expected="the file that salt pretrain wrote",
-            next_step=f"pretrain anew: {folder.anew}",
+            next_step=anew,
         ) from error
 
 

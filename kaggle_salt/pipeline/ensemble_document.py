@@ -63,7 +63,7 @@ def read_ensemble(folder: Path) -> dict[str, Any]:
     """
     path = folder / DOCUMENT
     again = "make the ensemble again: " + salt_command("ensemble", "RUN", "--name", folder.name)
-    document = read_json(path, again)
+    document = read_json(path, next_step=again)
     try:
         _Ensemble.model_validate(document)
     except ValidationError as error:

@@ -80,8 +80,8 @@ def out_of_fold(member: Member, how: str) -> Predictions:
     Raises:
         DataError: A file is damaged, or a tile comes twice.
     """
-    anew = import_again(member.run) if member.foreign else ""
-    return blend([join([load(stem, next_step=anew) for stem in member.oof])], how=how)
+    again = import_again(member.run) if member.foreign else ""
+    return blend([join([load(stem, next_step=again) for stem in member.oof])], how=how)
 
 
 def report_missing(

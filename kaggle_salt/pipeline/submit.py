@@ -123,7 +123,7 @@ def _write(
     overwrite: bool,
 ) -> dict[str, Any]:
     again = make_ensemble_again(made)
-    _require_test_predictions(folder, made, again)
+    _require_test_predictions(folder, made)
     around = told_mosaic(made.get("mosaic"), competition, again)
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
@@ -191,15 +191,16 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
     return workspace.ensembles / name
 
 
-def _require_test_predictions(folder: Path, made: Mapping[str, Any], again: str) -> None:
+def _require_test_predictions(folder: Path, made: Mapping[str, Any]) -> None:
     """Refuse an ensemble without predictions of test tiles, or with those of another one."""
+    again = make_ensemble_again(made)
     if not predictions.exists(folder / "test"):
         raise DataError(
             f"the ensemble {folder.name} has no predictions of test tiles",
             expected="an ensemble made where the test tiles and sample_submission.csv were",
             next_step="put them beside the training tiles and make the ensemble again",
         )
-    if predictions.stated_hash(folder / "test", again) != made.get("test_hash"):
+    if predictions.stated_hash(folder / "test", next_step=again) != made.get("test_hash"):
         raise DataError(
             f"the predictions in {folder} are not those that ensemble.json is about",
             expected="both from one call of salt ensemble",
