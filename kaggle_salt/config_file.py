@@ -16,7 +16,8 @@ from kaggle_salt.config import Config
 from kaggle_salt.config_faults import Fault, Origin, config_error, idle, invalid
 from kaggle_salt.config_readers import KeyPath, is_given, read_part, unread
 from kaggle_salt.errors import ConfigError, nearest, shortened
-from kaggle_salt.files import parse, read_bytes
+from kaggle_salt.files import read_json
+from kaggle_salt.reading import parse, read_bytes
 
 #: Levels of tables and lists that a configuration may have.
 DEEPEST = 16
@@ -65,19 +66,38 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, recipe: Path | Non
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a run's own ``config.toml``, and apply ``--set`` overrides.
 
-    What a run was trained with is a fact: keys in the file that nothing reads are passed over.
+    What a run was trained with is a fact: keys in the file that nothing reads are passed over, and
+    a file that says otherwise than the manifest beside it is refused.
 
     Args:
         path: The file that ``salt train`` wrote.
         overrides: See :func:`load_config`.
 
     Raises:
-        ConfigError: See :func:`load_config`.
+        ConfigError: See :func:`load_config`; or the file has changed since the run was begun.
+        DataError: The manifest is damaged.
     """
-    origin = _apply_all(_read(path), overrides, str(path))
+    data = _read(path)
+    _refuse_changed(path, data)
+    origin = _apply_all(data, overrides, str(path))
     config = _validate(origin)
     _refuse_idle(config, None, origin)
     return config
+
+
+def _refuse_changed(path: Path, data: dict[str, Any]) -> None:
+    """Refuse a run's configuration with which its folds were not trained."""
+    manifest = path.with_name("manifest.json")
+    told = read_json(manifest).get("config") if manifest.exists() else None
+    trained = None if told is None else _valid_or_none(told)  # one of an earlier version may not be
+    changed = differences(trained, _validate(_apply_all(data, (), str(path)))) if trained else []
+    if changed:
+        raise ConfigError(
+            f"{path} has changed since the run was begun ({'; '.join(changed)})",
+            expected=f"what the config in {manifest} says",
+            next_step=f"set it back in {path}; to train with other values, copy the file and name "
+            "the copy with --config and a new --run",
+        )
 
 
 def pretext_of(path: Path) -> str:

@@ -4,31 +4,33 @@ An *artefact* is one file of data or more, and beside them a JSON document that 
 were made of and holds their hash under :data:`HASH_KEY`. The document is gone before new data
 take their names, and is written after them: if it is there, the data are whole and its own.
 :func:`vouched` writes an artefact, :func:`vouched_for` asks whether one is there and the same.
+A document vouches for itself under :data:`SEAL_KEY`: :func:`read_json` refuses a damaged one.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from kaggle_salt.errors import DataError
+from kaggle_salt.reading import parse, read_bytes
 from kaggle_salt.writing import ask_for, temporary_beside
-
-T = TypeVar("T")
 
 #: Where an artefact's document holds the hash of its data, as :func:`files_hash` gives it.
 HASH_KEY = "content_hash"
 
-#: Bytes of the largest document that is read whole. The ids of a million tiles take a tenth.
-LARGEST_DOCUMENT = 1 << 28
+#: Where a document holds the hash of all else that it says. Without it, it is of an earlier version
+#: and is taken as it is. Whoever reads a document with :func:`read_json` does not see the key.
+SEAL_KEY = "document_hash"
+
+#: What to do about a damaged document where nothing better is known.
+WRITE_AGAIN = "run the command that writes it again, or restore it from a copy"
 
 
 @contextmanager
@@ -156,6 +158,19 @@ def differs(path: Path, new: Path) -> bool:
     return path.exists() and file_hash(path) != file_hash(new)
 
 
+def changed(data: Path) -> bool:
+    """Whether a file is other than what a document vouches for that lies beside it, of its name.
+
+    Of a file without such a document nothing is known: it may be anybody's.
+    """
+    document = data.with_suffix(".json")
+    try:
+        told = read_json(document).get(HASH_KEY) if document.exists() else None
+    except DataError:
+        return False
+    return told is not None and told != file_hash(data)
+
+
 def vouched_data(document: Path) -> list[Path]:
     """The data that a document vouches for: those that lie beside it under its name."""
     beside = (document.with_suffix(suffix) for suffix in (".csv", ".npy"))
@@ -174,71 +189,38 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    says = json.dumps(value)  # as it will be read: a tuple as a list, keys as text
+    sealed = {**value, SEAL_KEY: _seal_of(json.loads(says))}
+    return json.dumps(sealed, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_start(path: Path, limit: int) -> bytes:
-    """The first ``limit`` bytes of a file, or all of them where there are fewer.
-
-    Raises:
-        OSError: It cannot be read, or is none: a pipe has no end to wait for, nor have all devices.
-    """
-    with open(path, "rb", opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
-        return file.read(min(limit, status.st_size))
+def _seal_of(says: Mapping[str, Any]) -> str:
+    """The hash of what a document says, however it is laid out."""
+    return bytes_hash(json.dumps(says, sort_keys=True).encode())
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for whoever would write into a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def read_json(path: Path, *, next_step: str = WRITE_AGAIN, known: bool = False) -> dict[str, Any]:
+    """Read a JSON object; one that :func:`write_json` or :func:`vouched` wrote, as it was written.
 
-
-def read_bytes(path: Path, limit: int = LARGEST_DOCUMENT) -> bytes:
-    """The bytes of a file.
+    Args:
+        path: The file.
+        next_step: How it is made again, for the message.
+        known: It is known to be as it was written: its own hash is not looked at.
 
     Raises:
-        OSError: It cannot be read, is no regular file, or is larger than ``limit``.
-    """
-    content = read_start(path, limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
-    return content
-
-
-def parse(loads: Callable[[str], T], text: str) -> T:
-    """What ``json.loads`` or ``tomllib.loads`` makes of a text.
-
-    Raises:
-        ValueError: It is not of the kind, or is nested deeper than the parser can follow.
-    """
-    try:
-        return loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: The file is missing or is not a JSON object.
+        DataError: The file is missing, is not a JSON object, or has changed since it was written.
     """
     try:
         value = parse(json.loads, read_bytes(path).decode("utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}")
+        seal = value.pop(SEAL_KEY, None)
+        if not known and seal is not None and seal != _seal_of(value):
+            raise ValueError("it has changed since it was written")
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read: {error}",
-            expected="a JSON file",
-            next_step="run the command that writes it again",
+            f"{path} cannot be read: {error}", expected="a JSON object", next_step=next_step
         ) from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path} holds a {type(value).__name__}",
-            expected="a JSON object",
-            next_step="run the command that writes it again",
-        )
     return value
 
 

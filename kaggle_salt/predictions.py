@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.errors import DataError, SaltError
-from kaggle_salt.files import HASH_KEY, read_json, vouched, vouched_for
+from kaggle_salt.errors import DataError, SaltError, reason
+from kaggle_salt.files import HASH_KEY, WRITE_AGAIN, file_hash, read_json, vouched, vouched_for
 from kaggle_salt.mapped import create_mapped
 from kaggle_salt.runs import train_anew
 
@@ -125,54 +126,84 @@ def exists(stem: Path) -> bool:
     return _document(stem).exists()
 
 
-def stated_hash(stem: Path) -> str | None:
-    """Hash of the probabilities as their document states it; None where there is none."""
-    stated = read_json(_document(stem)).get(HASH_KEY) if exists(stem) else None
+def stated_hash(stem: Path, *, next_step: str = WRITE_AGAIN) -> str | None:
+    """Hash of the probabilities as their document states it; None where there is none.
+
+    Raises:
+        DataError: The document is damaged; ``next_step`` says how it is made again.
+    """
+    stated = read_json(_document(stem), next_step=next_step).get(HASH_KEY) if exists(stem) else None
     return None if stated is None else str(stated)
 
 
-def load_same(stem: Path, ids: Sequence[str], manifest: Mapping[str, Any]) -> Predictions | None:
-    """Read predictions if they are there, of these tiles in this order, and made of the same.
-
-    Their hash is not looked at: the array is mapped, and to read it whole would cost more than
-    all that is done with it.
+def load_same(
+    stem: Path, ids: Sequence[str], manifest: Mapping[str, Any], tell: Callable[[str], None]
+) -> Predictions | None:
+    """Read predictions if they are there, whole, of these tiles in this order, and of the same.
 
     Args:
         stem: Path without suffix.
         ids: The tiles that are wanted.
         manifest: What would be written beside them now.
-
-    Raises:
-        DataError: They are the same, and the array is damaged.
+        tell: Told of some that are damaged, and have to be made again.
     """
     wanted = _says(ids, manifest)
-    if vouched_for(_document(stem), _array(stem), wanted=wanted, check_hash=False) is None:
-        return None
-    return load(stem)
+    try:
+        if vouched_for(_document(stem), _array(stem), wanted=wanted, check_hash=False):
+            return load(stem)
+        if exists(stem):
+            read_json(_document(stem))  # of others nothing is told, of a damaged one it is
+    except DataError as error:
+        tell(f"{error.found}; what it belongs to is made again")
+    return None
 
 
-def load(stem: Path, *, memory_map: bool = True) -> Predictions:
-    """Read predictions written by :func:`save` or :func:`create`.
+def load(stem: Path, *, memory_map: bool = True, next_step: str = "") -> Predictions:
+    """Read predictions written by :func:`save` or :func:`create`, if they are as they were written.
+
+    To see that, the file is read once.
 
     Args:
         stem: Path without suffix.
         memory_map: Leave the probabilities on disk and read what is touched.
+        next_step: How damaged ones are made again; by default what the place of the files tells.
 
     Raises:
         DataError: A file is missing or damaged, or ids and array do not fit together.
     """
-    meta = read_json(_document(stem))
+    next_step = next_step or _anew(stem)
+    meta = read_json(_document(stem), next_step=next_step)
     path = _array(stem)
     try:
-        probabilities = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        if meta.get(HASH_KEY, "") not in ("", file_hash(path)):
+            raise ValueError("it has changed since it was written")
+        mapped = map_array(path)
+        probabilities = mapped if memory_map else np.array(mapped)
         return Predictions(tuple(meta["ids"]), probabilities, meta["manifest"])
-    except (OSError, EOFError, ValueError, TypeError, KeyError, DataError) as error:
-        reason = error.found if isinstance(error, SaltError) else f"{type(error).__name__}: {error}"
+    except (OSError, ValueError, TypeError, KeyError, DataError) as error:
+        why = error.found if isinstance(error, SaltError) else reason(error)
         raise DataError(
-            f"{path} cannot be read: {reason}",
+            f"{path} cannot be read: {why}",
             expected="predictions written by salt train or salt ensemble",
-            next_step=_anew(stem),
+            next_step=next_step,
         ) from error
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map a file that :func:`numpy.save` wrote, for reading only. No pickle is ever loaded.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no such file, or a damaged one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that is nearly Python
+            return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # numpy has Python read the header, and raises what that trips over
+        raise ValueError(reason(error)) from error
 
 
 def _anew(stem: Path) -> str:

@@ -21,9 +21,11 @@ from pydantic import ValidationError
 
 from kaggle_salt.csv_files import LARGEST_TABLE, parse_csv
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import differs, files_hash, read_bytes, vouched
+from kaggle_salt.files import differs, files_hash, read_json, vouched
 from kaggle_salt.mapped import create_mapped
+from kaggle_salt.predictions import map_array
 from kaggle_salt.pseudo_origin import MadeOf, Manifest, Network, Teachers, set_name
+from kaggle_salt.reading import read_bytes
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
 
@@ -122,8 +124,8 @@ def read_manifest(path: Path) -> Manifest:
         DataError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json(read_bytes(manifest_path(path)))
-    except (OSError, ValidationError) as error:
+        return Manifest.model_validate(read_json(manifest_path(path), next_step=label_anew(path)))
+    except ValidationError as error:
         raise _unusable(path, f"{manifest_path(path)} cannot be read: {reason(error)}") from error
 
 
@@ -172,7 +174,7 @@ def read_pseudo_labels(path: Path, fold: int, *, folds_hash: str, test_hash: str
 
 def _read_soft(path: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """The soft labels of some rows of the CSV; the others stay on disk."""
-    soft = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    soft = map_array(path.with_suffix(".npy"))
     return np.array(soft[rows.index])
 
 

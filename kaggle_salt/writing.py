@@ -188,22 +188,26 @@ def _told_of_room(path: Path, temporary: Path) -> Iterator[None]:
         told = _lack_of_room(temporary, error)
         if told is None:
             raise
-        library = "" if told is error else f" ({reason(error)})"
+        library = "" if isinstance(error, OSError) and error.errno in _NO_ROOM else reason(error)
         raise NoRoomError(
-            f"there is no room in {path.parent} for {path.name}: {told.strerror}{library}",
+            f"there is no room in {path.parent} for {path.name}: {told}"
+            + f" ({library})" * bool(library),
             expected="room on that disk and in your quota there, and no limit on the size of files",
             next_step="make room; what is there stays as it was",
         ) from error
 
 
-def _lack_of_room(temporary: Path, error: Exception) -> OSError | None:
-    """What the system says of the room there is, where that is what went wrong."""
+def _lack_of_room(temporary: Path, error: Exception) -> str | None:
+    """What the system says of the room there is, where that is what went wrong.
+
+    In words: an exception that is kept keeps its frames, and with them the file that is to go.
+    """
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return error
+        return error.strerror
     if (told := _OS_ERROR.search(str(error))) and int(told[1]) in _NO_ROOM:
-        return OSError(int(told[1]), os.strerror(int(told[1])))
+        return os.strerror(int(told[1]))
     try:
         reserve(temporary, temporary.stat().st_size + _PROBE)
-    except OSError as told:
-        return told if told.errno in _NO_ROOM else None
+    except OSError as lacking:
+        return lacking.strerror if lacking.errno in _NO_ROOM else None
     return None

@@ -64,7 +64,7 @@ def _makers_of(tree: ast.Module, known: set[str]) -> Iterator[str]:
 
 def _tells(value: ast.expr, known: set[str] | frozenset[str], inside: Function | None) -> bool:
     """Whether an expression holds a command: in its own words, or by a name that stands for one."""
-    for node in ast.walk(value):
+    for node in _given_back(value):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if COMMAND.search(node.value):
                 return True
@@ -76,6 +76,14 @@ def _tells(value: ast.expr, known: set[str] | frozenset[str], inside: Function |
             if inside is not None and any(_tells(v, known, None) for v in _local(node.id, inside)):
                 return True
     return False
+
+
+def _given_back(value: ast.AST) -> Iterator[ast.AST]:
+    """An expression and its parts, but for what calls in it are to advise: those are sites."""
+    yield value
+    for child in ast.iter_child_nodes(value):
+        if not (isinstance(child, ast.keyword) and child.arg == "next_step"):
+            yield from _given_back(child)
 
 
 def _local(name: str, function: Function) -> Iterator[ast.expr]:

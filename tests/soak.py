@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import kaggle_salt
+from kaggle_salt.competition.cache import VERIFIED
 from kaggle_salt.errors import SaltError
 from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched_data
 from kaggle_salt.writing import leftovers
@@ -129,7 +130,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         name = re.sub(
             r"\.salt-cache/[0-9a-f]{32}", ".salt-cache/KEY", str(path.relative_to(folder))
         )
-        if path.is_file():
+        if path.is_file() and path.name != VERIFIED:
             found[name] = _timeless(path)
     return found
 
@@ -151,7 +152,7 @@ def _timeless(path: Path) -> bytes:
 def silent_uses(folder: Path, weights: dict[str, str]) -> Iterator[str]:
     """What a document vouches for and is not so, at any instant."""
     for document in folder.rglob("*.json"):
-        if document.name.startswith("."):
+        if document.name.startswith(".") or document.name == VERIFIED:
             continue
         try:
             told = read_json(document)

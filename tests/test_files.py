@@ -86,9 +86,9 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"half": ', r"a\.json cannot be read: .*\nexpected: a JSON file"),
+        (b'{"half": ', r"a\.json cannot be read: .*\nexpected: a JSON object"),
         (b"\xff\xfe", r"a\.json cannot be read: "),
-        (b"[1, 2]", r"a\.json holds a list\nexpected: a JSON object"),
+        (b"[1, 2]", r"a\.json cannot be read: it holds a list\nexpected: a JSON object"),
     ],
 )
 def test_damaged_json_is_named(content: bytes, message: str, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config import LARGEST_SEED
 from kaggle_salt.config_file import load_config
 from kaggle_salt.errors import ConfigError, DataError, RleError, TrainingError
-from kaggle_salt.files import read_json
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from kaggle_salt.learning.keeping import ORIGIN, read_origin
 from kaggle_salt.learning.networks.pretrained import read_weights
@@ -285,12 +285,12 @@ def test_a_seed_beyond_64_bits_in_a_run(trained: Path) -> None:
     refused(2, "train", "--run", "tiny", "--fold", 2, found=r"config.toml, \[training\]: .*seed",
             expected="4294967295", then="seed under")  # fmt: skip
     manifest = Path("runs/other/manifest.json")
-    told = json.loads(manifest.read_text(encoding="utf-8"))
+    told = read_json(manifest)
     manifest.write_text(json.dumps(told | {"seed": 10**400}), encoding="utf-8")
     salt("ensemble", "other", "--device", "cpu")  # it is recorded there and read nowhere
     manifest.write_text(json.dumps(told).replace('"seed": 1', f'"seed": {"1" * 5000}'))
     refused(3, "ensemble", "other", "--device", "cpu",
-            found="manifest.json cannot be read: Exceeds", expected="a JSON file",
+            found="manifest.json cannot be read: Exceeds", expected="a JSON object",
             then="again")  # fmt: skip
 
 
@@ -425,16 +425,16 @@ ENSEMBLES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 def test_ensembles_of_the_wrong_types(trained: Path) -> None:
     salt("ensemble", "tiny", "--name", "e", "--device", "cpu")
     path = Path("runs/ensemble/e/ensemble.json")
-    whole = json.loads(path.read_text(encoding="utf-8"))
+    whole, written = read_json(path), path.read_bytes()
     before = files_under(trained)
     for what, (change, found) in ENSEMBLES.items():
-        path.write_text(json.dumps(change(whole)), encoding="utf-8")
+        write_json(path, change(whole))
         code = 2 if what in ("a level that is none", "an area below nothing", "a step that is none",
                              "a name that is a path") else 3  # fmt: skip
         result = salt("submit", code=code)
         assert re.search(found, result.stderr), f"{what}: {result.stderr}"
         assert len(result.stderr) < 1000, what
-    path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(written)
     assert files_under(trained) == before
     salt("submit")
 

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "names", "writing", "mapped", "files", "csv_files", "lease", "versions",
+    "errors", "names", "reading", "writing", "mapped", "files", "csv_files", "lease", "versions",
     "runs", "runs_pretraining",
     "predictions", "presets",
     "pseudo_labels", "pseudo_origin",
@@ -33,16 +33,25 @@ BELOW_SHELL = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "names": {"errors"},
+    "reading": set(),
     "writing": {"errors"},
     "mapped": {"writing"},
-    "files": {"errors", "writing"},
-    "csv_files": {"files"},
+    "files": {"errors", "reading", "writing"},
+    "csv_files": {"reading"},
     "versions": set(),
     "lease": {"errors", "files", "writing"},
     "runs": {"errors", "files", "lease", "names"},
     "runs_pretraining": {"errors", "files", "runs"},
     "predictions": {"errors", "files", "mapped", "runs"},
-    "pseudo_labels": {"errors", "files", "mapped", "csv_files", "pseudo_origin"},
+    "pseudo_labels": {
+        "errors",
+        "reading",
+        "files",
+        "mapped",
+        "csv_files",
+        "predictions",
+        "pseudo_origin",
+    },
     "pseudo_origin": {"errors"},
     "config_table": {"errors", "files"},
     "config_stage": {"config_table"},
@@ -51,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_faults": {"errors", "config", "config_stage", "config_readers"},
     "config_file": {
         "errors",
+        "reading",
         "files",
         "config",
         "config_stage",

@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from kaggle_salt.predictions import (
     exists,
     load,
     load_same,
+    map_array,
     refuse_duplicates,
     release,
     save,
@@ -140,14 +143,15 @@ def test_a_crash_while_creating_leaves_the_old_whole(stem: Path) -> None:
 
 
 def test_the_same_predictions_are_those_of_the_same_tiles_and_origin(stem: Path) -> None:
-    same = load_same(stem, ["a", "b"], {"fold": 0})
+    told: list[str] = []
+    same = load_same(stem, ["a", "b"], {"fold": 0}, told.append)
     assert same is not None
     assert same.probabilities[:, 0, 0].tolist() == [10, 20]
-    assert load_same(stem, ["b", "a"], {"fold": 0}) is None
-    assert load_same(stem, ["a", "b"], {"fold": 1}) is None
-    assert load_same(stem.with_name("other"), ["a", "b"], {"fold": 0}) is None
+    assert load_same(stem, ["b", "a"], {"fold": 0}, told.append) is None
+    assert load_same(stem, ["a", "b"], {"fold": 1}, told.append) is None
+    assert load_same(stem.with_name("other"), ["a", "b"], {"fold": 0}, told.append) is None
     stem.with_suffix(".npy").unlink()
-    assert load_same(stem, ["a", "b"], {"fold": 0}) is None
+    assert load_same(stem, ["a", "b"], {"fold": 0}, told.append) is None
 
 
 def test_the_document_holds_the_hash_of_the_array(stem: Path) -> None:
@@ -192,14 +196,72 @@ def test_ids_that_do_not_fit_the_array_are_named(
         load(stem)
 
 
+def says_no_hash(stem: Path) -> None:
+    """The document of an earlier version: it takes what lies beside it."""
+    document = read_json(stem.with_suffix(".json"))
+    del document[HASH_KEY]
+    write_json(stem.with_suffix(".json"), document)
+
+
+def test_a_changed_array_is_refused_whatever_its_size_and_time(stem: Path) -> None:
+    path = stem.with_suffix(".npy")
+    content, times = bytearray(path.read_bytes()), path.stat()
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for memory_map in (True, False):
+        with pytest.raises(DataError, match=r"oof\.npy cannot be read: .* has changed"):
+            load(stem, memory_map=memory_map)
+    says_no_hash(stem)
+    assert load(stem).probabilities[-1, -1, -1] == content[-1]  # an earlier version's are trusted
+
+
+@pytest.mark.parametrize("file", [".npy", ".json"])
+def test_of_the_same_predictions_damage_is_told_and_others_come_in_their_place(
+    stem: Path, file: str
+) -> None:
+    path = stem.with_suffix(file)
+    path.write_bytes(path.read_bytes()[:-9] + b'x"}      ')
+    told: list[str] = []
+    assert load_same(stem, ["a", "b"], {"fold": 0}, told.append) is None
+    assert re.search(rf"oof\{file} cannot be read: .*is made again", *told)
+
+
+HEADERS = {
+    "TokenError": b"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2, 3",
+    "SyntaxError": b"{'descr': '|u1', 'fortran_order': False,, 'shape': (2, 2, 3), }",
+    "UnicodeError": b"{'descr': '|u1', 'fortran_order': False, 'sh\xffpe': (2, 2, 3), }",
+    "OverflowError": b"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2, "
+    + b"9" * 30
+    + b"), }",
+    "several arrays": b"",
+}
+
+
+@pytest.mark.parametrize("fault", HEADERS)
+def test_whatever_a_header_makes_python_trip_over_is_one_error(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "a.npy"
+    if header := HEADERS[fault]:
+        header = header.ljust(117) + b"\n"
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        path.write_bytes(start + header + bytes(12))
+    else:
+        np.savez(tmp_path / "a.npz", a=np.zeros(3))
+        (tmp_path / "a.npz").rename(path)
+    with pytest.raises(ValueError, match=r"\w"):
+        map_array(path)
+
+
 def test_an_array_of_another_kind_is_refused(stem: Path) -> None:
     np.save(stem.with_suffix(".npy"), np.zeros((2, 2, 3)))
+    says_no_hash(stem)
     with pytest.raises(DataError, match="probabilities are float64"):
         load(stem)
 
 
 def test_no_pickle_is_loaded(stem: Path) -> None:
     np.save(stem.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    says_no_hash(stem)
     with pytest.raises(DataError, match=r"oof\.npy cannot be read: ValueError"):
         load(stem)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash
+from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.pseudo_labels import (
     PseudoLabels,
     read_manifest,
@@ -205,9 +205,9 @@ def edit(csv: Path, old: str, new: str, *, vouch: bool = False) -> None:
 
 def edit_manifest(csv: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = csv.with_suffix(".json")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
     change(manifest)
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    write_json(path, manifest)
 
 
 def made(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

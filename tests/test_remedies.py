@@ -23,7 +23,7 @@ from kaggle_salt.competition import kaggle_client
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
-from kaggle_salt.files import file_hash
+from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.launch import local
 from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
@@ -110,6 +110,11 @@ def edit(name: str, old: str, new: str) -> Callable[[], object]:
     return write
 
 
+def says(name: str, **told: object) -> Callable[[], object]:
+    """A document that vouches for itself, and says something else."""
+    return lambda: write_json(Path(name), read_json(Path(name)) | told)
+
+
 def nan_once() -> None:
     """Let the first loss that is told be no number."""
     usual = FoldTraining._report
@@ -168,9 +173,9 @@ def manifest_says(**told: object) -> Callable[[], None]:
 
     def write() -> None:
         path = manifest_path(Path(LABELS))
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         document["made_of"] |= told
-        path.write_text(json.dumps(document), encoding="utf-8")
+        write_json(path, document)
 
     return write
 
@@ -182,10 +187,10 @@ def foreign_tile() -> None:
     tile = next(line.split(",")[0] for line in sample[1:] if line.split(",")[0] in table)
     Path(LABELS).write_text(table.replace(tile, "stranger"), encoding="utf-8")
     path = manifest_path(Path(LABELS))
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     document["made_of"]["settings"]["limit"] = 7
     key = next(key for key in document if key.endswith(("sha256", "_hash")))
-    path.write_text(json.dumps(document | {key: file_hash(Path(LABELS))}), encoding="utf-8")
+    write_json(path, document | {key: file_hash(Path(LABELS))})
 
 
 def id_twice() -> None:
@@ -244,12 +249,12 @@ def without(*keys: str) -> Callable[[], None]:
 
     def write() -> None:
         path = Path("runs/ensemble/both/ensemble.json")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         part = document
         for key in keys[:-1]:
             part = part[key]
         del part[keys[-1]]
-        path.write_text(json.dumps(document), encoding="utf-8")
+        write_json(path, document)
 
     return write
 
@@ -357,7 +362,7 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), strange_checkpoint), ("runs/tiny/fold1/*",)),
     ],
-    "checkpoint:load_checkpoint": [
+    "checkpoint:_unreadable": [
         Situation((*HALF, "--fold", "0,1", "--resume"),
                   all_of(half_trained("tiny", 1), damage("runs/tiny/fold1/checkpoint.pt")),
                   ("runs/tiny/fold1/*",)),
@@ -365,12 +370,26 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json"),
                          damage("runs/pre/checkpoint.pt")), ("runs/pre/*",)),
     ],
+    "pretraining:sound_pretraining": [
+        Situation(("train", "--config", "tiny.toml", "--run", "student", *CPU,
+                   "--set", "model.weights=runs/pre/weights.safetensors"),
+                  all_of(called(*PRETRAIN), damage("runs/pre/weights.safetensors")),
+                  ("runs/pre/*", "runs/student/*")),
+    ],
     "pretrain:_check_folder": [
         Situation((*PRETRAIN, "--set", "training.seed=9"), called(*PRETRAIN), again=False),
     ],
     "pretrain:_check_folder#2": [
         Situation(PRETRAIN, all_of(called(*PRETRAIN), remove("runs/pre/pretraining.json")),
                   ("runs/pre/*",)),
+    ],
+    "keeping:summary_of#2": [
+        Situation(PRETRAIN, all_of(called(*PRETRAIN),
+                                   edit("runs/pre/pretraining.json", '"tiles": ', '"tiles": 1')),
+                  ("runs/pre/*",)),
+        Situation(("ensemble", "tiny", *CPU),
+                  edit("runs/tiny/fold0/fold.json", '"score": 0.', '"score": 1.'),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
     ],
     "keeping:summary_of": [
         Situation(PRETRAIN, all_of(called(*PRETRAIN), damage("runs/pre/pretraining.json")),
@@ -380,11 +399,16 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("ensemble", "other", *CPU), damage("runs/other/fold1/fold.json"),
                   ("runs/other/fold1/*", *TEST_FILES)),
     ],
-    "fold:load_networks": [
+    "fold:sound_weights": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold1/weights.safetensors"),
                   ("runs/tiny/fold1/*", *TEST_FILES)),
     ],
     "predictions:load": [
+        Situation(("ensemble", "tiny", *CPU),
+                  edit("runs/tiny/fold0/oof.json", "out-of-fold", "in-the-fold"),
+                  ("runs/tiny/fold0/*", *TEST_FILES)),
+    ],
+    "predictions:load#2": [
         Situation(("ensemble", "tiny", *CPU), damage("runs/tiny/fold0/oof.npy"),
                   ("runs/tiny/fold0/*", *TEST_FILES)),
     ],
@@ -492,6 +516,10 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(STUDENT, all_of(MADE, foreign_tile), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
     ],
+    "pseudo_labels:read_manifest": [
+        Situation(STUDENT, all_of(MADE, edit("runs/tiny/pseudo-labels.json", "tiny", "tinx")),
+                  ("runs/student/*", *LABEL_FILES), fills=(UNSURE,)),
+    ],
     "pseudo_labels:_unusable": [
         Situation(STUDENT, all_of(MADE, damage(LABELS)), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
@@ -556,7 +584,19 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(BOTH, edit("runs/ensemble/both/test.json", '_hash": "', '_hash": "0')),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],
+    "submit:_require_test_predictions#2": [
+        Situation(("submit",), all_of(BOTH, says("runs/ensemble/both/test.json", content_hash="0")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "submit:_write": [
+        Situation(("submit",), all_of(BOTH, damage("runs/ensemble/both/test.npy")),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
     "ensemble_document:read_ensemble": [
+        Situation(("submit",), all_of(BOTH, edit(MADE_BOTH, '"level": ', '"level": 1')),
+                  ("runs/ensemble/both/*", "submissions/*")),
+    ],
+    "ensemble_document:read_ensemble#2": [
         Situation(("submit",), all_of(BOTH, without("data_hash")),
                   ("runs/ensemble/both/*", "submissions/*")),
     ],

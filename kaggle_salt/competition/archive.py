@@ -17,7 +17,8 @@ import pandas as pd
 
 from kaggle_salt.csv_files import read_csv
 from kaggle_salt.errors import DataError, shortened
-from kaggle_salt.files import read_start
+from kaggle_salt.files import changed
+from kaggle_salt.reading import read_start
 
 #: What a picture is for: a training tile, its mask, or a test tile.
 Role = Literal["images", "masks", "test"]
@@ -257,6 +258,8 @@ def read_columns(path: Path, columns: Sequence[str], *, next_step: str = GET_ANE
     expected = f"a CSV file with the columns {', '.join(columns)}"
     try:
         table = read_csv(path)
+        if changed(path):
+            raise ValueError(f"it is not what {path.with_suffix('.json').name} was written about")
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", expected=expected, next_step=next_step

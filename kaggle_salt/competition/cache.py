@@ -6,6 +6,7 @@ leads to another folder; its :data:`INDEX` is written last and says that it is w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,13 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import vouched, write_text
+from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched, write_text
 from kaggle_salt.mapped import create_mapped
+from kaggle_salt.reading import parse
 from kaggle_salt.writing import NoRoomError, is_written_to
 
 #: Raised whenever other pixels or other files would be written from the same sources.
@@ -31,6 +32,9 @@ _ANY_WRITE_BIT = 0o222
 
 #: The document that vouches for a cache's arrays (see :mod:`kaggle_salt.files`).
 INDEX = "index.json"
+
+#: What the files were like when their hash was last found right; see :func:`read_index`.
+VERIFIED = "verified.json"
 
 
 def fingerprint(data: Path, threshold: int | None) -> str:
@@ -129,13 +133,30 @@ def array_paths(folder: Path, names: Iterable[str]) -> list[Path]:
     return [folder / f"{name}.npy" for name in names]
 
 
-def map_array(folder: Path, name: str) -> NDArray[Any]:
-    """Map an array written by :func:`new_arrays`, for reading only.
+def read_index(folder: Path, names: Iterable[str]) -> dict[str, Any] | None:
+    """The index of a cache whose arrays are as they were written; else None.
+
+    To read them all takes longer than to open them, so it is done once: what is known of the files
+    then is remembered beside them, and files of which the same is known are not read again.
 
     Raises:
-        OSError: The file is missing.
-        EOFError: The file is empty.
-        ValueError: The file is damaged.
+        DataError: The index is missing or damaged.
+        OSError: An array is missing.
     """
-    array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    return array
+    arrays = array_paths(folder, names)
+    remembered, stamps = folder / VERIFIED, [_stamp(path) for path in (folder / INDEX, *arrays)]
+    with contextlib.suppress(OSError, ValueError):
+        if parse(json.loads, remembered.read_text(encoding="ascii")) == stamps:
+            return read_json(folder / INDEX, known=True)
+    index = read_json(folder / INDEX)
+    if index.get(HASH_KEY) != files_hash(arrays):
+        return None
+    with contextlib.suppress(OSError):  # another's cache, or a full disk: the next call reads too
+        write_text(remembered, json.dumps(stamps))
+    return index
+
+
+def _stamp(path: Path) -> list[int]:
+    """What is another whenever a file is written, replaced or copied, whatever its time says."""
+    status = path.stat()
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -22,8 +22,7 @@ from kaggle_salt.competition.faults import refuse
 from kaggle_salt.competition.mask_threshold import read_threshold
 from kaggle_salt.competition.source import Source, open_source, require_tiles
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import vouched_for
-from kaggle_salt.predictions import blocks
+from kaggle_salt.predictions import blocks, map_array
 
 PLAIN_FIELDS = ("modes", "train_hash", "test_hash", "mask_levels", "coloured_tiles")
 #: Looks at a cache that was just filled; between them a twentieth of a second.
@@ -94,7 +93,7 @@ class Competition:
 
         The first call decodes every picture into a cache, in ``<path>/.salt-cache`` or, where
         that cannot be written, in the user's cache folder. Later calls map that cache, until a
-        file in ``path`` changes.
+        file in ``path`` changes; if it is damaged, all is decoded again.
 
         Args:
             path: Folder with PNG or JPEG files named after their ids, in folders or zips:
@@ -112,34 +111,35 @@ class Competition:
         data = Path(path)
         require_tiles(data)
         key = cache.fingerprint(data, read_threshold(data))
+        notes: tuple[str, ...] = ()
         for root in cache.roots(data):
             fields = _read_cache(root / key)
             if fields is not None:
                 cache.keep_only(root / key)
                 return cls(path=data, **fields)
+            if (root / key).exists():
+                notes = (f"the decoded tiles in {root / key} are damaged: decoding them again",)
         folder = _fill_cache(data, key, progress or (lambda done, total: None))
         for _ in range(READING_TRIES):
             fields = _read_cache(folder)
             if fields is not None:
-                return cls(path=data, **fields)
+                return cls(path=data, **fields | {"notes": fields["notes"] + notes})
             time.sleep(0.05)  # another opening is just putting the same in its place
         raise DataError(f"{folder} vanished while it was read", next_step="try again")
 
 
 def _read_cache(folder: Path) -> dict[str, Any] | None:
     """Fields of :class:`Competition` from a cache; None if it is not there or not whole."""
-    # no hash is looked at: the arrays are mapped, and opening them takes milliseconds
-    files = cache.array_paths(folder, ARRAYS)
-    index = vouched_for(folder / cache.INDEX, *files, wanted={}, check_hash=False)
-    if index is None:
-        return None
     try:
+        index = cache.read_index(folder, ARRAYS)
+        if index is None:
+            return None
         return {
             **{name: tuple(index[name]) for name in ("ids", "test_ids", "notes")},
             **{name: index[name] for name in PLAIN_FIELDS},
-            **{name: cache.map_array(folder, name) for name in ARRAYS},
+            **{name: map_array(folder / f"{name}.npy") for name in ARRAYS},
         }
-    except (OSError, EOFError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, DataError):
         return None
 
 

@@ -1,7 +1,14 @@
-"""What a resume needs, saved after every epoch and restored to the bit."""
+"""What a resume needs, saved after every epoch and restored to the bit.
+
+The file is the zip that torch writes. It holds a CRC-32 of each member, which torch never compares:
+:func:`damage` does. The zip's directory, which says where the members lie, is vouched for by its
+SHA-256 in the zip's comment. So the whole file is checked, and to write costs no second pass.
+"""
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,8 +19,11 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
-from kaggle_salt.files import atomic_path
+from kaggle_salt.files import atomic_path, bytes_hash
 from kaggle_salt.runs import TrainingFolder
+
+#: Bytes in which a zip says how long its comment is; they stand before the comment.
+_COMMENT_LENGTH = 2
 
 
 @dataclass
@@ -70,6 +80,39 @@ def save_checkpoint(
     }
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
+        _seal(temporary)
+
+
+def _seal(path: Path) -> None:
+    """Write the hash of a zip's directory into the zip's comment, the last thing in the file."""
+    with zipfile.ZipFile(path) as file:
+        directory = _directory(file, path)
+    seal = bytes_hash(directory).encode()
+    with path.open("r+b") as out:
+        out.seek(-_COMMENT_LENGTH, os.SEEK_END)
+        out.write(len(seal).to_bytes(_COMMENT_LENGTH, "little") + seal)
+
+
+def _directory(file: zipfile.ZipFile, path: Path) -> bytes:
+    """The directory of a zip, up to the length of the comment."""
+    with path.open("rb") as content:
+        content.seek(file.start_dir)
+        return content.read()[: -len(file.comment) - _COMMENT_LENGTH]
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint; empty where it is as it was written.
+
+    One of an earlier version has no seal: only its members are looked at.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.comment and file.comment != bytes_hash(_directory(file, path)).encode():
+                return "its directory has changed since it was written"
+            member = file.testzip()
+    except Exception as error:  # on a damaged file zipfile raises whatever it trips over
+        return reason(error)
+    return f"{member} has changed since it was written" if member else ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +171,8 @@ def load_checkpoint(folder: TrainingFolder, device: torch.device) -> Checkpoint:
     Raises:
         TrainingError: The file is damaged.
     """
+    if damaged := damage(folder.checkpoint):
+        raise _unreadable(folder, damaged)
     try:
         state = torch.load(folder.checkpoint, map_location=device, weights_only=True)
         return Checkpoint(
@@ -139,8 +184,12 @@ def load_checkpoint(folder: TrainingFolder, device: torch.device) -> Checkpoint:
             cuda_generators=[generator.cpu() for generator in state["cuda_generators"]],
         )
     except Exception as error:  # on a damaged file torch raises whatever it trips over
-        raise TrainingError(
-            f"the checkpoint {folder.checkpoint} cannot be read: {reason(error)}",
-            expected="a checkpoint that the same training wrote",
-            next_step=f"train anew: {folder.anew}",
-        ) from error
+        raise _unreadable(folder, reason(error)) from error
+
+
+def _unreadable(folder: TrainingFolder, why: str) -> TrainingError:
+    return TrainingError(
+        f"the checkpoint {folder.checkpoint} cannot be read: {why}",
+        expected="a checkpoint that the same training wrote",
+        next_step=f"train anew: {folder.anew}",
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,12 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
         TrainingError: The weights are not those that the fold wrote.
         ConfigError: The weights do not fit the run's configuration.
     """
+    sound_weights(folder)
+    return _read_networks(config, folder, compute)
+
+
+def sound_weights(folder: FoldFolder) -> list[Path]:
+    """The files of weights of a finished fold; refused unless they are as they were written."""
     files = folder.weight_files
     there = all(path.is_file() for path in files)
     if not there or files_hash(files) != read_summary(folder).weights_hash:
@@ -216,7 +223,7 @@ def load_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[
             expected="the weights whose hash stands in fold.json",
             next_step=f"train the fold anew: {train_anew(folder.path)}",
         )
-    return _read_networks(config, folder, compute)
+    return files
 
 
 def _read_networks(config: Config, folder: FoldFolder, compute: Compute) -> list[nn.Module]:
@@ -242,6 +249,7 @@ def predict_test(
     data_hash: str,
     compute: Compute,
     progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> predictions.Predictions:
     """Predict the test tiles with a finished fold, or take the predictions it already made.
 
@@ -255,12 +263,13 @@ def predict_test(
         data_hash: Hash of the competition's data.
         compute: Device and number format.
         progress: Called with (tiles done, tiles in all).
+        tell: Told of predictions that are damaged and have to be made again.
 
     Returns:
         Memory-mapped predictions.
     """
     manifest = manifest_of_test(config, folder, data_hash, compute)
-    made = predictions.load_same(folder.test, ids, manifest)
+    made = predictions.load_same(folder.test, ids, manifest, tell)
     if made is not None:
         return made
     networks = load_networks(config, folder, compute)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from kaggle_salt.config_stage import StageConfig
 from kaggle_salt.errors import DataError, TrainingError
-from kaggle_salt.files import atomic_path, parse, read_json
+from kaggle_salt.files import atomic_path, read_json
 from kaggle_salt.learning.averaging import WeightAverage
+from kaggle_salt.reading import parse
 from kaggle_salt.runs import TrainingFolder
 
 Summary = TypeVar("Summary")
@@ -145,13 +146,14 @@ def summary_of(folder: TrainingFolder, kind: Callable[..., Summary]) -> Summary:
     Raises:
         DataError: The file is missing or damaged.
     """
+    anew = f"train anew: {folder.anew}"
     try:
-        return kind(**read_json(folder.summary))
+        return kind(**read_json(folder.summary, next_step=anew))
     except TypeError as error:
         raise DataError(
             f"{folder.summary} is not a training's summary: {error}",
             expected="the file as it was written",
-            next_step=f"train anew: {folder.anew}",
+            next_step=anew,
         ) from error
 
 

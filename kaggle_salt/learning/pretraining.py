@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kaggle_salt.config import Config
+from kaggle_salt.errors import TrainingError
 from kaggle_salt.files import file_hash, write_json
 from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.device import Compute
@@ -101,6 +103,23 @@ def read_pretraining(folder: PretrainingFolder) -> PretrainingSummary:
     return summary_of(folder, PretrainingSummary)
 
 
+def sound_pretraining(folder: PretrainingFolder) -> Path:
+    """The weights of a finished pretraining; refused unless they are as they were written.
+
+    Raises:
+        TrainingError: They are gone or have changed.
+        DataError: The summary is damaged.
+    """
+    file = folder.weights
+    if not file.is_file() or file_hash(file) != read_pretraining(folder).weights_hash:
+        raise TrainingError(
+            f"{file} is gone or has changed since it was pretrained",
+            expected=f"the weights whose hash stands in {folder.SUMMARY}",
+            next_step=f"pretrain anew: {folder.anew}",
+        )
+    return file
+
+
 @torch.inference_mode()
 def pretraining_panels(
     config: Config, folder: PretrainingFolder, images: NDArray[np.uint8], compute: Compute
@@ -119,7 +138,7 @@ def pretraining_panels(
         green and blue, alike in all the tiles.
     """
     network = build(config.model, config.input.channel_count, pretrained=False)
-    apply_weights(network, read_weights(folder.weights), str(folder.weights))
+    apply_weights(network, read_weights(sound_pretraining(folder)), str(folder.weights))
     height, width = images.shape[1:3]
     learner = compute.place(learner_of(config, network, (height, width))).eval()
     framing = final_framing(config, (height, width))

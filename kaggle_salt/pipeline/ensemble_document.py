@@ -62,7 +62,8 @@ def read_ensemble(folder: Path) -> dict[str, Any]:
         DataError: It is missing or damaged, or says something else.
     """
     path = folder / DOCUMENT
-    document = read_json(path)
+    again = "make the ensemble again: " + salt_command("ensemble", "RUN", "--name", folder.name)
+    document = read_json(path, next_step=again)
     try:
         _Ensemble.model_validate(document)
     except ValidationError as error:
@@ -74,8 +75,7 @@ def read_ensemble(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: {place} {found}",
             expected="the document that salt ensemble wrote",
-            next_step="make the ensemble again: "
-            + salt_command("ensemble", "RUN", "--name", folder.name),
+            next_step=again,
         ) from error
     return document
 

@@ -23,10 +23,11 @@ from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import file_hash, parse, read_bytes, vouched_for, write_json
+from kaggle_salt.files import file_hash, vouched_for, write_json
 from kaggle_salt.pipeline.choose import RESERVED_NAMES
 from kaggle_salt.pipeline.workspace import Listener, Workspace
-from kaggle_salt.predictions import Predictions, blocks
+from kaggle_salt.predictions import Predictions, blocks, map_array
+from kaggle_salt.reading import parse, read_bytes
 from kaggle_salt.runs import FOREIGN, RunFolder, find_run
 
 _KINDS = f"uint8 from 0 to {LEVELS - 1}, or floats from 0 to 1"
@@ -97,6 +98,11 @@ def import_beside(name: str, competition: Competition) -> str:
     return salt_command("import-predictions", f"{name}-2", *train, *test)
 
 
+def import_again(run: RunFolder) -> str:
+    """How damaged predictions of another tool are replaced."""
+    return f"import the files again that {run.manifest} names, with --overwrite"
+
+
 def _write_run(
     run: RunFolder, given: GivenFiles, competition: Competition, wanted: dict[str, Any]
 ) -> dict[str, Any]:
@@ -165,17 +171,16 @@ def _open(
     ids = _read_ids(ids_path)
     _refuse_other_ids(ids, wanted, ids_path)
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError, OverflowError) as error:
+        values = map_array(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {reason(error)}",
             expected="an array written by numpy.save",
             next_step=f"write {path.name} again",
         ) from error
-    is_known = isinstance(values, np.ndarray) and values.dtype.kind in "fu"
+    is_known = values.dtype.kind in "fu"
     if not is_known or (values.dtype.kind == "u" and values.dtype != np.uint8):
-        kind = values.dtype if isinstance(values, np.ndarray) else "not one array"
-        raise _unusable(path, f"is {kind}", _KINDS)
+        raise _unusable(path, f"is {values.dtype}", _KINDS)
     if values.shape != (len(ids), *shape):
         expected = f"{[len(ids), *shape]}: a map for each id, of the size of the tiles"
         raise _unusable(path, f"has the shape {list(values.shape)}", expected)

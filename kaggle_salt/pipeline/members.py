@@ -16,7 +16,7 @@ from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test, read_summary
-from kaggle_salt.pipeline.foreign import import_beside
+from kaggle_salt.pipeline.foreign import import_again, import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, find_run, open_run
@@ -109,7 +109,8 @@ def out_of_fold(member: Member, how: str) -> Predictions:
     Raises:
         DataError: A file is damaged, or a tile comes twice.
     """
-    return blend([join([load(stem) for stem in member.oof])], how=how)
+    again = import_again(member.run) if member.foreign else ""
+    return blend([join([load(stem, next_step=again) for stem in member.oof])], how=how)
 
 
 def report_missing(
@@ -163,7 +164,7 @@ def blend_test(
     parts, weights = [], []
     for member in members:
         if member.foreign:
-            parts.append(load(member.run.test))
+            parts.append(load(member.run.test, next_step=import_again(member.run)))
             weights.append(member.weight)
         for fold in member.folds:
             parts.append(predict_fold(member.run, fold, competition, device, listener))
@@ -187,15 +188,15 @@ def predict_fold(
         Memory-mapped predictions.
     """
     config = load_run_config(run.config)
-    training = config.training
     return predict_test(
         config,
         run.fold(fold),
         competition.test_ids,
         competition.test_images,
         data_hash=competition.test_hash,
-        compute=choose_compute(device, training.precision, training.channels_last),
+        compute=choose_compute(device, config.training.precision, config.training.channels_last),
         progress=listener.progress(f"{run.name} fold {fold}: test tiles"),
+        tell=listener.warn,
     )
 
 
@@ -292,8 +293,7 @@ def trained_folds(run: RunFolder) -> tuple[int, ...]:
 
 def _warn_of_tables(members: Sequence[Member], folds_hash: str, listener: Listener) -> None:
     for member in members:
-        manifest = read_json(member.run.manifest)
-        if not member.foreign and manifest.get("folds_hash") != folds_hash:
+        if not member.foreign and read_json(member.run.manifest).get("folds_hash") != folds_hash:
             listener.warn(
                 f"run {member.run.name} was trained on another fold table than the present one: "
                 "its predictions are out of fold all the same, but the table's folds are not its"

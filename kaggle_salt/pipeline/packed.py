@@ -23,7 +23,7 @@ from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.files import files_hash, read_json, write_json, write_text
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import predict_tiles
+from kaggle_salt.learning.fold import predict_tiles, sound_weights
 from kaggle_salt.learning.keeping import halve_weights
 from kaggle_salt.lease import hold
 from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
@@ -173,7 +173,7 @@ def _clear(out: Path, *, overwrite: bool) -> None:
 
 def _pack_weights(source: FoldFolder, target: FoldFolder) -> str:
     """Write the weights, and the summary that vouches for them; gives their hash."""
-    for path in source.weight_files:
+    for path in sound_weights(source):
         halve_weights(path, target.path / path.name)
     weights_hash = files_hash(target.weight_files)
     write_json(target.summary, {**read_json(source.summary), "weights_hash": weights_hash})
@@ -271,7 +271,7 @@ def predict_test_tiles(
         "data_hash": competition.test_hash, "tta": finished.config.inference.tta,
     }  # fmt: skip
     with hold(folder):
-        if predictions.load_same(folder / "test", ids, manifest) is None:
+        if predictions.load_same(folder / "test", ids, manifest, listener.warn) is None:
             levels_of = tile_predictor(finished, device)
             progress = listener.progress(f"{run.name}: test tiles")
             (folder / "ensemble.json").unlink(missing_ok=True)  # it is for other numbers

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from kaggle_salt import predictions
 from kaggle_salt.competition import cache
 from kaggle_salt.competition.mask_threshold import read_threshold
 from kaggle_salt.competition.tiles import ARRAYS
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, load_run_config
-from kaggle_salt.errors import DataError, SaltError, reason, salt_command
+from kaggle_salt.config_file import load_run_config
+from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.files import HASH_KEY, file_hash, files_hash, read_json, vouched_for
+from kaggle_salt.learning.checkpoint import damage
 from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.foreign import import_again
 from kaggle_salt.pipeline.product_health import look_at_products
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
 from kaggle_salt.pipeline.workspace import Workspace
@@ -52,11 +51,7 @@ def _foreign(run: RunFolder) -> Iterator[Sign]:
     sources = read_json(run.manifest).get("sources")
     for stem in (run.oof, run.test):
         if isinstance(sources, dict) and stem.name in sources and not predictions.exists(stem):
-            yield Sign(stem.name, f"{stem}.json is gone", _import_again(run), damaged=True)
-
-
-def _import_again(run: RunFolder) -> str:
-    return f"import the files again that {run.manifest} names, with --overwrite"
+            yield Sign(stem.name, f"{stem}.json is gone", import_again(run), damaged=True)
 
 
 def _trained(run: RunFolder, workspace: Workspace) -> Iterator[Sign]:
@@ -68,10 +63,13 @@ def _trained(run: RunFolder, workspace: Workspace) -> Iterator[Sign]:
         yield Sign("manifest", error.found, advice, damaged=True)
     try:
         config = load_run_config(run.config)
-    except SaltError as error:
+    except ConfigError as error:
         yield Sign("config", error.found, _as_told(run), damaged=True)
+    except DataError:
+        pass  # the manifest's own sign
     else:
-        yield _config(run, config, manifest)
+        compared = "as in the manifest" if "config" in manifest else "nothing to compare it with"
+        yield Sign("config", compared)
         yield from _origins(run, config, manifest, workspace)
     for number in run.claimed_folds():
         fold = run.fold(number)
@@ -80,19 +78,6 @@ def _trained(run: RunFolder, workspace: Workspace) -> Iterator[Sign]:
 
 def _as_told(run: RunFolder) -> str:
     return f"write {run.config} as the config in {run.manifest} says"
-
-
-def _config(run: RunFolder, config: Config, manifest: Mapping[str, Any]) -> Sign:
-    """The configuration against what the manifest says that the folds were trained with."""
-    try:
-        trained = Config.model_validate(manifest.get("config"))
-    except ValidationError:
-        return Sign("config", "the manifest has none to compare it with")
-    changed = differences(trained, config)
-    if changed:
-        found = f"changed since the manifest was written: {'; '.join(changed)}"
-        return Sign("config", found, _as_told(run), damaged=True)
-    return Sign("config", "as in the manifest")
 
 
 def _origins(
@@ -178,24 +163,14 @@ def _unfinished(fold: FoldFolder) -> Sign:
     resume = fold.resumed
     if not fold.started:
         return Sign(about, "begun, no epoch is finished", f"unless one is at it: {resume}")
-    damage = fold.checkpoint.exists() and _damage_of_zip(fold.checkpoint)
-    if damage:
+    damaged = damage(fold.checkpoint) if fold.checkpoint.exists() else ""
+    if damaged:
         anew = f"train the fold anew: {train_anew(fold.path)}"
-        return Sign(about, f"{fold.checkpoint} is damaged: {damage}", anew, damaged=True)
+        return Sign(about, f"{fold.checkpoint} is damaged: {damaged}", anew, damaged=True)
     epochs = 0
     if fold.history.exists():
         epochs = len(fold.history.read_bytes().splitlines()) - 1
     return Sign(about, f"half trained, {epochs} epochs", f"unless one is at it: {resume}")
-
-
-def _damage_of_zip(path: Path) -> str:
-    """What is wrong with a checkpoint, a zip with a checksum for each member; else empty."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            member = file.testzip()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        return reason(error)
-    return f"{member} fails its checksum" if member else ""
 
 
 def _vouched(run: RunFolder, document: Path) -> Iterator[Sign]:
@@ -203,7 +178,7 @@ def _vouched(run: RunFolder, document: Path) -> Iterator[Sign]:
     about = document.relative_to(run.path).with_suffix("").as_posix()
     fold = FoldFolder(document.parent, 0)
     if run.foreign:
-        remedy = _import_again(run)
+        remedy = import_again(run)
     elif document.with_suffix("") == fold.oof:
         remedy = f"train the fold anew: {train_anew(fold.path)}"
     elif document.with_suffix("") == fold.test:

@@ -9,10 +9,12 @@ from typing import Any
 from kaggle_salt.config import Config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.files import file_hash, files_hash
-from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.learning.fold import read_summary, sound_weights
 from kaggle_salt.learning.keeping import read_origin
+from kaggle_salt.learning.pretraining import sound_pretraining
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.runs import PRETRAINING, FoldFolder, RunFolder
+from kaggle_salt.runs_pretraining import PretrainingFolder
 
 #: What a manifest says of weights of which nothing is known.
 UNKNOWN = "unknown"
@@ -38,10 +40,12 @@ def examine_weights(
 
     Raises:
         ConfigError: A fold's validation tiles may be among those that the weights have seen.
+        TrainingError: The weights have changed since a run wrote them.
     """
     file = Path(config.model.weights)
     if config.model.weights in ("none", "imagenet") or not folds or not file.is_file():
         return {}  # a file that is missing is refused where the network is built
+    _refuse_changed(file.absolute())
     origin = origin_of_weights(file)
     told: dict[str, Any] = {"weights_hash": file_hash(file), "weights_origin": origin or UNKNOWN}
     if not origin or origin.get("kind") == PRETRAINING:
@@ -86,10 +90,12 @@ def examine_for_pretraining(config: Config, listener: Listener) -> dict[str, Any
 
     Raises:
         ConfigError: The weights of a fold.
+        TrainingError: The weights have changed since a run wrote them.
     """
     file = Path(config.model.weights)
     if config.model.weights in ("none", "imagenet") or not file.is_file():
         return {}
+    _refuse_changed(file.absolute())
     origin = origin_of_weights(file)
     if origin and origin.get("kind") != PRETRAINING:
         raise ConfigError(
@@ -101,6 +107,15 @@ def examine_for_pretraining(config: Config, listener: Listener) -> dict[str, Any
         listener.note(f"{file} was written by no run: nothing is known about what it has seen")
     known = origin.get("weights_origin", PRETRAINING) if origin else UNKNOWN
     return {"weights_hash": file_hash(file), "weights_origin": known}
+
+
+def _refuse_changed(file: Path) -> None:
+    """Refuse weights that are other than the training wrote in whose folder they lie."""
+    fold, pretraining = FoldFolder(file.parent, 0), PretrainingFolder(file.parent)
+    if fold.finished and file in fold.weight_files:
+        sound_weights(fold)
+    elif pretraining.finished and file == pretraining.weights:
+        sound_pretraining(pretraining)
 
 
 def _refuse_leak(

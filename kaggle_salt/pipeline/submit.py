@@ -122,11 +122,12 @@ def _write(
     competition: Competition,
     overwrite: bool,
 ) -> dict[str, Any]:
+    again = make_ensemble_again(made)
     _require_test_predictions(folder, made)
-    around = told_mosaic(made.get("mosaic"), competition, make_ensemble_again(made))
+    around = told_mosaic(made.get("mosaic"), competition, again)
     manifest = {"ensemble_hash": ensemble_hash, **_origin(made)}
     return write_submission(
-        csv, predictions.load(folder / "test"), competition.test_ids,
+        csv, predictions.load(folder / "test", next_step=again), competition.test_ids,
         rule=rule, tiles=tiles_to_submit(competition, around),
         manifest=manifest, overwrite=overwrite,
     )  # fmt: skip
@@ -192,17 +193,18 @@ def _find_ensemble(workspace: Workspace, name: str | None) -> Path:
 
 def _require_test_predictions(folder: Path, made: Mapping[str, Any]) -> None:
     """Refuse an ensemble without predictions of test tiles, or with those of another one."""
+    again = make_ensemble_again(made)
     if not predictions.exists(folder / "test"):
         raise DataError(
             f"the ensemble {folder.name} has no predictions of test tiles",
             expected="an ensemble made where the test tiles and sample_submission.csv were",
             next_step="put them beside the training tiles and make the ensemble again",
         )
-    if predictions.stated_hash(folder / "test") != made.get("test_hash"):
+    if predictions.stated_hash(folder / "test", next_step=again) != made.get("test_hash"):
         raise DataError(
             f"the predictions in {folder} are not those that ensemble.json is about",
             expected="both from one call of salt ensemble",
-            next_step=make_ensemble_again(made),
+            next_step=again,
         )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from kaggle_salt.competition import cache
 from kaggle_salt.errors import DataError
 from kaggle_salt.files import read_json
+from kaggle_salt.predictions import map_array
 
 
 @pytest.fixture
@@ -69,10 +71,10 @@ def test_arrays_are_kept_only_if_the_block_ends_well(tmp_path: Path) -> None:
         index["ids"] = ["x"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "index.json", "none.npy"]
     assert read_json(tmp_path / "index.json")["ids"] == ["x"]
-    mapped = cache.map_array(tmp_path, "a")
+    mapped = map_array(tmp_path / "a.npy")
     assert mapped.tolist() == [[7, 7, 7], [7, 7, 7]]
     assert not mapped.flags.writeable
-    assert cache.map_array(tmp_path, "none").shape == (0,)
+    assert map_array(tmp_path / "none.npy").shape == (0,)
 
 
 def test_old_caches_are_removed(tmp_path: Path) -> None:
@@ -89,3 +91,36 @@ def test_another_threshold_is_another_cache(data: Path) -> None:
     names = {cache.fingerprint(data, level) for level in (None, 1, 128)}
     assert len(names) == 3
     assert cache.fingerprint(data, 128) in names
+
+
+def test_arrays_are_read_whole_once_and_again_after_they_were_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = {"a": (np.uint8, (2, 3))}
+    with cache.new_arrays(tmp_path, layout) as (_, index):
+        index["ids"] = ["x"]
+    hashed: list[str] = []
+
+    def files_hash(paths: list[Path]) -> str:
+        hashed.append(paths[0].name)
+        return usual(paths)
+
+    usual = cache.files_hash
+    monkeypatch.setattr(cache, "files_hash", files_hash)
+    for _ in range(3):
+        index = cache.read_index(tmp_path, layout) or {}
+        assert index["ids"] == ["x"]
+    assert hashed == ["a.npy"]
+    (tmp_path / "a.npy").touch()
+    assert cache.read_index(tmp_path, layout)
+    path, times = tmp_path / "a.npy", (tmp_path / "a.npy").stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # its time says nothing of it
+    assert cache.read_index(tmp_path, layout) is None
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (tmp_path / cache.VERIFIED).write_bytes(b"\xff[")
+    assert cache.read_index(tmp_path, layout)
+    assert len(hashed) == 4

@@ -165,7 +165,7 @@ def test_exact_files_of_a_cache(tmp_path: Path) -> None:
     (cached,) = [path for path in root.iterdir() if path.is_dir()]
     assert sorted(path.name for path in cached.iterdir()) == [
         "depths.npy", "images.npy", "index.json", "masks.npy", "test_depths.npy",
-        "test_images.npy",
+        "test_images.npy", "verified.json",
     ]  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,45 @@ def test_nothing_else_is_left_beside_it(tmp_path: Path) -> None:
     for _ in range(2):
         save_checkpoint(tmp_path / "checkpoint.pt", Progress(), nn.Linear(1, 1), None)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_whichever_bit_flips_a_checkpoint_is_refused_or_the_same(tmp_path: Path) -> None:
+    """Torch itself takes other weights for the same: it compares no checksum."""
+    folder, chance = FoldFolder(tmp_path, 0), random.Random(0)
+    network = nn.Linear(3, 4)
+    save_checkpoint(folder.checkpoint, progress(), network, None)
+    whole, seen = folder.checkpoint.read_bytes(), Counter[str]()
+    with zipfile.ZipFile(folder.checkpoint) as file:
+        directory = file.start_dir
+    for place in [*range(0, directory, 23), *range(directory, len(whole), 5)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << chance.randrange(8)
+        folder.checkpoint.write_bytes(damaged)
+        try:
+            read = load_checkpoint(folder, CPU)
+        except TrainingError:
+            seen["refused"] += 1
+            continue
+        seen["the same"] += 1
+        assert read.progress == progress()
+        assert torch.equal(read.generator, torch.get_rng_state())
+        for name, value in network.state_dict().items():
+            assert torch.equal(read.network[name], value), place
+    assert seen["refused"] > 3 * seen["the same"]  # what lies between the members is of no use
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_seal_and_is_read(tmp_path: Path) -> None:
+    folder, network = FoldFolder(tmp_path, 0), nn.Linear(3, 4)
+    save_checkpoint(folder.checkpoint, progress(), network, None)
+    with zipfile.ZipFile(folder.checkpoint) as file:
+        seal = len(file.comment)
+    content = folder.checkpoint.read_bytes()[: -seal - 2] + bytes(2)
+    folder.checkpoint.write_bytes(content)
+    assert load_checkpoint(folder, CPU).progress == progress()
+    weights = content.index(network.weight.detach().numpy().tobytes())
+    folder.checkpoint.write_bytes(content[:weights] + b"?" + content[weights + 1 :])
+    with pytest.raises(TrainingError, match="has changed since it was written"):
+        load_checkpoint(folder, CPU)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:

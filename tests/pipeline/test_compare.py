@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -212,10 +211,10 @@ def test_an_ensemble_of_other_networks_is_refused(lively: Path) -> None:
     path = Path("runs/ensemble/one/ensemble.json")
     document = read_json(path)
     document["members"][0]["folds"]["1"] = "another"
-    path.write_text(json.dumps(document), encoding="utf-8")
+    write_json(path, document)
     with pytest.raises(DataError, match="fold 1 of run tiny is not the network"):
         compare(HERE, ["one", "tiny"])
-    path.write_text(json.dumps({"members": [{"run": "tiny"}]}), encoding="utf-8")
+    write_json(path, {"members": [{"run": "tiny"}]})
     with pytest.raises(DataError, match=r"one/ensemble\.json: name is missing"):
         compare(HERE, ["one", "tiny"])
 

@@ -15,6 +15,7 @@ from kaggle_salt import predictions, submit
 from kaggle_salt.competition.postprocess import STEPS
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning.keeping import halve_weights, read_origin
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pipeline.packed import ShipReport, ship
@@ -101,9 +102,9 @@ def test_steps_that_look_at_neighbours_stay_behind(
     decided: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = Path("runs/ensemble/tiny/ensemble.json")
-    told = json.loads(document.read_text("utf-8"))
+    told = read_json(document)
     told["decision"]["rule"] |= {"level": 90, "steps": ["blank-empty"]}
-    document.write_text(json.dumps(told), encoding="utf-8")
+    write_json(document, told)
     monkeypatch.setitem(STEPS, "blank-empty", replace(STEPS["blank-empty"], of_neighbours=True))
     pack()
     kept = json.loads((OUT / "ensemble.json").read_text("utf-8"))["decision"]["rule"]

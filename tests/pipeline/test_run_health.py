@@ -15,7 +15,7 @@ import pytest
 
 from kaggle_salt import Competition, Workspace, diagnose
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import atomic_path, vouched
+from kaggle_salt.files import SEAL_KEY, atomic_path, read_json, vouched, write_json
 from kaggle_salt.pipeline.signs import Sign
 from kaggle_salt.writing import leftovers
 from tests.tiny import (
@@ -85,10 +85,26 @@ def break_header() -> None:
 
 
 def edit(name: str, old: str, new: str) -> Callable[[], None]:
+    """Another text in a file; a document vouches for what it says then."""
+
     def write() -> None:
-        text = Path(name).read_text(encoding="utf-8")
+        path = Path(name)
+        text = path.read_text(encoding="utf-8")
         assert old in text
-        Path(name).write_text(text.replace(old, new, 1), encoding="utf-8")
+        text = text.replace(old, new, 1)
+        if path.suffix == ".json":
+            write_json(path, {k: v for k, v in json.loads(text).items() if k != SEAL_KEY})
+        else:
+            path.write_text(text, encoding="utf-8")
+
+    return write
+
+
+def put_text(name: str, after: str, text: str) -> Callable[[], None]:
+    def write() -> None:
+        content = Path(name).read_text(encoding="utf-8")
+        assert after in content
+        Path(name).write_text(content.replace(after, after + text, 1), encoding="utf-8")
 
     return write
 
@@ -151,7 +167,7 @@ DAMAGES: dict[str, tuple[Callable[[], object], str, str, str]] = {
     ),
     "config": (
         edit("runs/tiny/config.toml", "batch_size = 4", "batch_size = 8"),
-        "config", "changed .*: training.batch_size: 4 -> 8",
+        "config", r"changed .*\(training.batch_size: 4 -> 8\)",
         "write runs/tiny/config.toml as the config in runs/tiny/manifest.json says",
     ),
     "config gone": (
@@ -162,6 +178,10 @@ DAMAGES: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "ensemble's predictions": (
         flip_bit("runs/ensemble/tiny/test.npy"), "ensemble tiny", "test.npy has changed",
         "salt ensemble tiny --name tiny",
+    ),
+    "ensemble's score": (
+        put_text("runs/ensemble/tiny/ensemble.json", '"score_cross_fitted": ', "1"),
+        "ensemble tiny", "has changed since it was written", "delete runs/ensemble/tiny",
     ),
     "ensemble's rule": (
         edit("runs/ensemble/tiny/ensemble.json", '"level"', '"levl"'),
@@ -280,9 +300,9 @@ def test_imported_predictions_are_verified(work: Path) -> None:
 
 def test_predictions_of_an_earlier_version_have_no_hash_and_are_not_damaged(work: Path) -> None:
     path = Path("runs/tiny/fold0/oof.json")
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     del document["content_hash"]
-    path.write_text(json.dumps(document), encoding="utf-8")
+    write_json(path, document)
     told = {sign.about: sign for sign in diagnose("data", "tiny").signs}
     assert told["fold0/oof"].found.startswith("holds no hash")
     assert not told["fold0/oof"].damaged
