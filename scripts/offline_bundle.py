@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import huggingface_hub
+from huggingface_hub import hf_hub_download
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from segmentation_models_pytorch.encoders import encoders as native_encoders
@@ -39,26 +39,24 @@ NEWEST_GLIBC = 35
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make both folders; say how they become data sets."""
     options = _parse(arguments)
-    wheels, encoders = options.out / WHEELS, options.out / ENCODERS
-    for folder in (wheels, encoders):
+    made = [options.out / name for name in (WHEELS, ENCODERS)]
+    for folder in made:
         if folder.exists():
             print(f"error: {folder} is there already\nnext: remove it, or --out FOLDER")
             return 2
-    pinned = [f"{name}=={metadata.version(name)}" for name in needed(
-        () if options.all else IN_THE_IMAGE, options.python
-    )]  # fmt: skip
-    print(f"{WHEELS}: ours and {len(pinned)} others for Python {options.python}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     try:
-        build_wheel(wheels)
-        pip(["download", "--no-deps", *_built_for(options.python), "--dest", wheels, *pinned])
-    except subprocess.CalledProcessError as error:
-        print(f"error: pip failed, see above (code {error.returncode})")
+        with tempfile.TemporaryDirectory(dir=options.out) as draft:
+            wheels, encoders = Path(draft, WHEELS), Path(draft, ENCODERS)
+            fetch_wheels(wheels, options.python, () if options.all else IN_THE_IMAGE)
+            fetch_encoders(encoders, options.encoder)
+            for folder in (wheels, encoders):
+                describe(folder, options.user)
+                folder.rename(options.out / folder.name)
+    except (subprocess.CalledProcessError, OSError) as error:  # the hub's are OSErrors, too
+        print(f"error: {error}\nnext: try again on a machine with network")
         return 1
-    print(f"{ENCODERS}: {', '.join(options.encoder)}", flush=True)
-    fetch_encoders(encoders, options.encoder)
-    for folder in (wheels, encoders):
-        describe(folder, options.user)
-        print(f"next: kaggle datasets create -p {folder}")
+    print(*(f"next: kaggle datasets create -p {folder}" for folder in made), sep="\n")
     return 0
 
 
@@ -75,7 +73,28 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     options.encoder = options.encoder or pretrained_encoders()
+    for name in options.encoder:
+        known = native_encoders.get(name, {}).get("pretrained_settings") or {}
+        if not name.startswith("tu-") and "imagenet" not in known:
+            parser.error(f"--encoder {name}: none of smp's with ImageNet weights, nor tu-NAME")
     return options
+
+
+def fetch_wheels(folder: Path, python: str, left_out: Collection[str]) -> None:
+    """Build our wheel, and fetch those of what it needs, in the versions that are installed here.
+
+    Args:
+        folder: Where they go.
+        python: The version they are to run on, as in ``3.12``.
+        left_out: See :func:`needed`.
+
+    Raises:
+        CalledProcessError: pip failed, and has said why.
+    """
+    pinned = [f"{name}=={metadata.version(name)}" for name in needed(left_out, python)]
+    print(f"{WHEELS}: ours and {len(pinned)} others for Python {python}", flush=True)
+    build_wheel(folder)
+    pip(["download", "--no-deps", *_built_for(python), "--dest", folder, *pinned])
 
 
 def needed(left_out: Collection[str], python: str) -> list[str]:
@@ -140,14 +159,18 @@ def fetch_encoders(folder: Path, names: Sequence[str]) -> None:
     Args:
         folder: Where they go.
         names: Encoders of smp, or ``tu-NAME`` of timm.
+
+    Raises:
+        OSError: The hub cannot be reached, or has no such file.
     """
+    print(f"{ENCODERS}: {', '.join(names)}", flush=True)
     folder.mkdir(parents=True)
     for name in names:
-        if name.startswith("tu-"):
-            where = {"repo_id": f"timm/{name.removeprefix('tu-')}"}
-        else:
-            where = native_encoders[name]["pretrained_settings"]["imagenet"]
-        file = huggingface_hub.hf_hub_download(filename="model.safetensors", **where)
+        repository, revision = f"timm/{name.removeprefix('tu-')}", None
+        if not name.startswith("tu-"):
+            known = native_encoders[name]["pretrained_settings"]["imagenet"]
+            repository, revision = known["repo_id"], known["revision"]
+        file = hf_hub_download(repository, "model.safetensors", revision=revision)
         shutil.copyfile(file, folder / f"{name}.safetensors")
 
 

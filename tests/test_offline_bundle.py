@@ -55,7 +55,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
         return str(weights)
 
     monkeypatch.setattr(offline_bundle, "pip", pip)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr(offline_bundle, "hf_hub_download", download)
     return calls
 
 
@@ -66,7 +66,7 @@ def test_two_folders_are_made(said: list[list[str]], tmp_path: Path) -> None:
     built, downloaded, *fetched = said
     assert built[0] == "wheel"
     assert downloaded[downloaded.index("--python-version") + 1] == "3.13"
-    assert downloaded[downloaded.index("--dest") + 1] == str(out / WHEELS)
+    assert Path(downloaded[downloaded.index("--dest") + 1]).name == WHEELS
     assert "manylinux_2_28_x86_64" in downloaded
     assert f"timm=={pinned()['timm']}" in downloaded
     assert fetched == [
@@ -92,15 +92,28 @@ def test_what_is_there_is_not_replaced(
     assert said == []
 
 
-def test_a_failure_of_pip_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_unknown_encoder_is_refused(
+    said: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(words: Sequence[str | Path]) -> None:
-        raise subprocess.CalledProcessError(7, "pip")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--user", "somebody", "--encoder", "resnet35"])
+    assert "--encoder resnet35: none of smp's" in capsys.readouterr().err
+    assert said == []
 
-    monkeypatch.setattr(offline_bundle, "pip", fail)
-    assert main(["--user", "somebody", "--out", str(tmp_path)]) == 1
-    assert "pip failed, see above (code 7)" in capsys.readouterr().out
+
+@pytest.mark.parametrize("name", ["pip", "hf_hub_download"])
+def test_a_failure_is_told_and_leaves_nothing(
+    name: str, said: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        raise {"pip": subprocess.CalledProcessError(7, "pip")}.get(name, OSError("no network"))
+
+    monkeypatch.setattr(offline_bundle, name, fail)
+    out = tmp_path / "out"
+    assert main(["--user", "somebody", "--out", str(out)]) == 1
+    assert "\nnext: try again" in capsys.readouterr().out
+    assert list(out.iterdir()) == []
 
 
 def test_our_wheel_is_built_from_a_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
