@@ -41,15 +41,24 @@ def run_cell(source: str, name: str, namespace: dict[str, Any]) -> Any:
     return eval(compile(ast.Expression(last.value), name, "eval"), namespace)
 
 
-def run_all(path: Path) -> tuple[dict[str, Any], list[Any]]:
-    """Execute a notebook in one namespace; give that and what its cells would show."""
+def run_all(path: Path, **parameters: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Execute a notebook in one namespace; give that and what its cells would show.
+
+    Parameters take the place of what its first code cell assigns.
+    """
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    sources = enumerate(code_cells(path), start=1)
-    return namespace, [run_cell(s, f"{path.name}, code cell {n}", namespace) for n, s in sources]
+    shown = []
+    for number, source in enumerate(code_cells(path), start=1):
+        shown.append(run_cell(source, f"{path.name}, code cell {number}", namespace))
+        if number == 1:
+            assert parameters.keys() <= namespace.keys()
+            namespace.update(parameters)
+    return namespace, shown
 
 
-def test_the_tour_is_among_the_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["tour.ipynb"]
+def test_every_notebook_is_executed_by_a_test() -> None:
+    # the first of them in tests/test_kaggle_notebook.py
+    assert [path.name for path in NOTEBOOKS] == ["kaggle.ipynb", "tour.ipynb"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

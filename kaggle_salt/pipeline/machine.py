@@ -53,7 +53,7 @@ def look_at_machine(workspace: Workspace, device: str = "auto") -> list[Sign]:
         load_sign(able.threads, usable_cores(), psutil.getloadavg()[0], others),
         memory_sign(*_memory()),
         *look_at_folders(workspace),
-        weights_sign(hub.offline(), {name: hub.is_cached(name) for name in _pretrained_encoders()}),
+        weights_sign(hub.offline(), {name: hub.is_cached(name) for name in pretrained_encoders()}),
     ]
 
 
@@ -212,7 +212,8 @@ def weights_sign(offline: bool, cached: Mapping[str, bool]) -> Sign:
     return Sign("pretrained encoders", found, advice)
 
 
-def _pretrained_encoders() -> list[str]:
+def pretrained_encoders() -> list[str]:
+    """Encoders that presets start from ImageNet weights, sorted."""
     models = [load_config(preset_path(name)).model for name in preset_names()]
     return sorted({model.encoder for model in models if model.weights == "imagenet"})
 

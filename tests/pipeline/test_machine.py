@@ -241,6 +241,6 @@ def test_pretrained_encoders() -> None:
 
 
 def test_the_encoders_of_the_presets_can_be_looked_up() -> None:
-    names = machine._pretrained_encoders()
+    names = machine.pretrained_encoders()
     assert "resnet34" in names
     assert all(isinstance(hub.is_cached(name), bool) for name in names)
