@@ -28,7 +28,7 @@ class SaltCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Call the function; what it raises is told while the call is known."""
-        with present_call(ctx), stopped_in_order():
+        with present_call(ctx):
             try:
                 with stopped_in_order():
                     return super().invoke(ctx)
