@@ -124,7 +124,9 @@ def read_manifest(path: Path) -> Manifest:
         DataError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate(read_json(manifest_path(path), next_step=label_anew(path)))
+        return Manifest.model_validate(read_json(manifest_path(path)))
+    except DataError as error:
+        raise _unusable(path, error.found) from error
     except ValidationError as error:
         raise _unusable(path, f"{manifest_path(path)} cannot be read: {reason(error)}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,6 +13,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Who starts the tests in the background has them ignore what a terminal sends: not so here.
+for _name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 # Set before any test module imports the packages that read them.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks for its newest version on import

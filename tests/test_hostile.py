@@ -476,11 +476,11 @@ def test_a_pickle_is_never_loaded(trained: Path, tmp_path: Path) -> None:
     array = np.array([Bomb(trace)], dtype=object)
     np.save(tmp_path / "oof.npy", array, allow_pickle=True)
     put(tmp_path / "oof.json", b'{"ids": ["a"], "manifest": {}}')
-    for mapped, found in ((True, "Python objects"), (False, "allow_pickle=False")):
-        with pytest.raises(DataError, match=rf"oof\.npy cannot be read: .*{found}"):
+    for mapped in (True, False):
+        with pytest.raises(DataError, match=r"oof\.npy cannot be read: .*Python objects"):
             load(tmp_path / "oof", memory_map=mapped)
     (tmp_path / "oof.npy").write_bytes(content)
-    with pytest.raises(DataError, match=r"oof\.npy cannot be read: .*pickle"):
+    with pytest.raises(DataError, match=r"oof\.npy cannot be read: .*magic string"):
         load(tmp_path / "oof")
     refused(2, "train", "--config", "tiny.toml", "--run", "p", "--set",
             f"model.weights={json.dumps(str(tmp_path / 'w.pt'))}", "--device", "cpu",

@@ -110,6 +110,17 @@ def edit(name: str, old: str, new: str) -> Callable[[], object]:
     return write
 
 
+def edit_sealed(name: str, old: str, new: str) -> Callable[[], object]:
+    """The same in a document that vouches for itself afterwards, too."""
+
+    def write() -> None:
+        text = json.dumps(read_json(Path(name)), indent=2)
+        assert old in text
+        write_json(Path(name), json.loads(text.replace(old, new)))
+
+    return write
+
+
 def says(name: str, **told: object) -> Callable[[], object]:
     """A document that vouches for itself, and says something else."""
     return lambda: write_json(Path(name), read_json(Path(name)) | told)
@@ -478,7 +489,7 @@ SITUATIONS: dict[str, list[Situation]] = {
     ],
     "contenders:_open": [
         Situation(("compare", "tiny", "both"),
-                  all_of(BOTH, edit("runs/ensemble/both/ensemble.json", '"1": "', '"1": "0')),
+                  all_of(BOTH, edit_sealed(MADE_BOTH, '"1": "', '"1": "0')),
                   TEST_FILES),
     ],
     "contenders:shared_tiles": [
@@ -516,11 +527,9 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(STUDENT, all_of(MADE, foreign_tile), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
     ],
-    "pseudo_labels:read_manifest": [
+    "pseudo_labels:_unusable": [
         Situation(STUDENT, all_of(MADE, edit("runs/tiny/pseudo-labels.json", "tiny", "tinx")),
                   ("runs/student/*", *LABEL_FILES), fills=(UNSURE,)),
-    ],
-    "pseudo_labels:_unusable": [
         Situation(STUDENT, all_of(MADE, damage(LABELS)), ("runs/student/*", *LABEL_FILES),
                   fills=(UNSURE,)),
     ],
@@ -560,7 +569,7 @@ SITUATIONS: dict[str, list[Situation]] = {
     ],
     "report_subject:_ensemble": [
         Situation(("report", "both"),
-                  all_of(BOTH, edit(MADE_BOTH, '"1": "', '"1": "0')),
+                  all_of(BOTH, edit_sealed(MADE_BOTH, '"1": "', '"1": "0')),
                   ("runs/ensemble/both/*",)),
     ],
     "report_subject:_ensemble#2": [
@@ -568,9 +577,11 @@ SITUATIONS: dict[str, list[Situation]] = {
                   ("runs/ensemble/both/*",)),
     ],
     "report_judging:_refuse_other_tiles": [
-        Situation(("report", "both"),
-                  all_of(BOTH, edit(MADE_BOTH, '"tiles": 13,\n    "s', '"tiles": 9,\n    "s')),
-                  ("runs/ensemble/both/*",)),
+        Situation(
+            ("report", "both"),
+            all_of(BOTH, edit_sealed(MADE_BOTH, '"tiles": 13,\n    "s', '"tiles": 9,\n    "s')),
+            ("runs/ensemble/both/*",),
+        ),
     ],
     "submit:_find_ensemble": [
         Situation(("submit", "--out", "my files"), changes=("my files/*", *TEST_FILES)),

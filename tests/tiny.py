@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from kaggle_salt.cli import app
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config_file import load_config, load_run_config
+from kaggle_salt.config_readers import read_part
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -54,6 +56,15 @@ keep = "average"
 loss = { name = "lovasz" }
 optimizer = { lr = 0.001 }
 """
+
+
+def configure(run: Path, text: str) -> None:
+    """Give a run another configuration, and let its manifest say so."""
+    (run / "config.toml").write_text(text, encoding="utf-8")
+    told = read_json(run / "manifest.json")
+    write_json(run / "manifest.json", {key: told[key] for key in told if key != "config"})
+    config = load_run_config(run / "config.toml")
+    write_json(run / "manifest.json", told | {"config": read_part(config)})
 
 
 def write_data(folder: Path) -> None:

@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.config_file import dump_config
-from kaggle_salt.files import read_json, write_text
+from kaggle_salt.files import read_json
 from kaggle_salt.runs import RunFolder
 from tests.tiny import (
     UploadStandIn,
+    configure,
     files_under,
     interrupt_epoch,
     refused,
@@ -231,7 +232,7 @@ def test_ensemble_prints_what_a_search_found(trained: Path) -> None:
 
 def test_ensemble_prints_why_even_the_quoted_score_is_too_high(trained: Path) -> None:
     config = tiny_config(trained, "stage.bce.keep=best")
-    write_text(trained / "runs/tiny/config.toml", dump_config(config))
+    configure(trained / "runs/tiny", dump_config(config))
     lines = salt("ensemble", "tiny", "--device", "cpu").stdout.splitlines()
     assert lines[-4].startswith("score to quote: 0.")
     assert lines[-3].startswith("but run tiny was steered by the tiles it is scored on (stage bce")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kaggle_salt import predictions as prediction_files
 from kaggle_salt.competition import rle, submission
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash
+from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.predictions import Predictions
 
 MAPS = np.array(
@@ -68,7 +67,7 @@ def test_the_manifest_says_where_the_csv_comes_from(tmp_path: Path) -> None:
         "full_masks": 0,
         "content_hash": file_hash(tmp_path / "one.csv"),
     }
-    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == written
+    assert read_json(tmp_path / "one.json") == written
     assert names(tmp_path) == ["one.csv", "one.json"]
 
 

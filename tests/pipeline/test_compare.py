@@ -18,7 +18,7 @@ from kaggle_salt.pipeline.compare import compare
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.predictions import Predictions
-from tests.tiny import Heard
+from tests.tiny import Heard, configure
 
 HERE = Workspace()
 
@@ -113,12 +113,11 @@ def test_seeds_say_what_training_again_does(lively: Path) -> None:
 def retrained(name: str, like: str, **changed: str) -> None:
     """A run that is a copy, but for lines of its configuration."""
     shutil.copytree(f"runs/{like}", f"runs/{name}")
-    path = Path(f"runs/{name}/config.toml")
-    text = path.read_text(encoding="utf-8")
+    text = Path(f"runs/{name}/config.toml").read_text(encoding="utf-8")
     for key, value in changed.items():
         before = next(line for line in text.splitlines() if line.startswith(f"{key} ="))
         text = text.replace(before, f"{key} = {value}")
-    path.write_text(text, encoding="utf-8")
+    configure(Path(f"runs/{name}"), text)
 
 
 def test_repetitions_beside_the_runs_are_found(lively: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from kaggle_salt import predictions
 from kaggle_salt.config_file import dump_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json, write_text
+from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.ensemble import Weights, ensemble
 from kaggle_salt.pipeline.workspace import Workspace
-from tests.tiny import Heard, files_under, tiny_config
+from tests.tiny import Heard, configure, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 
@@ -67,7 +67,7 @@ def test_a_run_steered_by_its_validation_tiles_is_told_of(trained: Path) -> None
         trained, "stage.bce.keep=best", "stage.bce.early_stopping=3",
         "stage.bce.schedule.name=plateau", "stage.swa.early_stopping=1",
     )  # fmt: skip
-    write_text(WORKSPACE.runs / "tiny/config.toml", dump_config(config))
+    configure(WORKSPACE.runs / "tiny", dump_config(config))
     report = ensemble(WORKSPACE, ["tiny", "other"], device="cpu")
     [told] = report.caveats
     assert told.startswith(

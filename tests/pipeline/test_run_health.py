@@ -147,7 +147,7 @@ ANEW = "train the fold anew: salt train --run tiny --fold 1 --overwrite"
 DAMAGES: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "weights": (flip_bit("runs/tiny/fold1/weights.safetensors"), "fold 1", "has changed", ANEW),
     "weights gone": (remove("runs/tiny/fold1/weights.safetensors"), "fold 1", "is gone", ANEW),
-    "summary": (put("runs/tiny/fold1/fold.json", "{}"), "fold 1", "not a fold's summary", ANEW),
+    "summary": (put("runs/tiny/fold1/fold.json", "{}"), "fold 1", "not a training's summary", ANEW),
     "oof": (flip_bit("runs/tiny/fold1/oof.npy"), "fold1/oof", "oof.npy has changed", ANEW),
     "oof's header": (break_header, "fold1/oof", "oof.npy has changed", ANEW),
     "oof gone": (remove("runs/tiny/fold1/oof.npy"), "fold1/oof", "are gone", ANEW),

@@ -16,7 +16,7 @@ from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.run_list import RunRow, list_runs
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_path
-from tests.tiny import salt
+from tests.tiny import configure, salt
 
 HERE = Workspace()
 
@@ -43,7 +43,7 @@ def test_a_preset_is_known_by_what_it_says_of_itself(trained: Path) -> None:
     shutil.copytree("runs/tiny", "runs/mine")
     for changed, setting in enumerate(("training.seed=7", "training.batch_size=7")):
         text = dump_config(load_config(preset_path("quick"), [setting]))
-        Path("runs/mine/config.toml").write_text(text, encoding="utf-8")
+        configure(Path("runs/mine"), text)
         assert (row("mine").preset, row("mine").changed) == ("quick", changed)
 
 
