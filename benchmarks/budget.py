@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute

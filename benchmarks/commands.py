@@ -12,14 +12,14 @@ from benchmarks.harness import Measurement, Setting, item
 from kaggle_salt import predictions
 from kaggle_salt.competition.fold_files import write_folds
 from kaggle_salt.competition.folds import fold_rows, make_folds
-from kaggle_salt.config_file import dump_config, load_config
-from kaggle_salt.files import file_hash
+from kaggle_salt.config.file import dump_config, load_config
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import FoldSummary, manifest_of_test
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import file_hash
 
 N_FOLDS = 5
 

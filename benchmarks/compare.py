@@ -13,7 +13,7 @@ from benchmarks.budget import Fitted, fit_or_shrink
 from benchmarks.machine import describe_machine
 from kaggle_salt import predictions
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.config_file import load_config, load_run_config
+from kaggle_salt.config.file import load_config, load_run_config
 from kaggle_salt.ensembling.histograms import count_tiles
 from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.errors import SaltError

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from benchmarks.harness import Measurement, Setting, in_turn, item, seconds
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.learning.batches import TrainingTiles, targets_of
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute

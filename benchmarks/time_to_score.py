@@ -10,7 +10,7 @@ from benchmarks.harness import Measurement, Setting, item
 from kaggle_salt.competition.fold_files import write_folds
 from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Workspace

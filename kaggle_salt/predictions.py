@@ -3,7 +3,7 @@
 On disk a set of predictions is two files with one stem: ``<stem>.npy`` holds the
 probabilities as uint8 ``[N, H, W]`` (probability = value / 255) and can be memory-mapped;
 ``<stem>.json`` holds the ids in the same order and the manifest. The JSON is written last
-(see :mod:`kaggle_salt.files`), so its presence says that the array is whole.
+(see :mod:`kaggle_salt.storage.files`), so its presence says that the array is whole.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import DataError, SaltError, reason
-from kaggle_salt.files import HASH_KEY, WRITE_AGAIN, file_hash, read_json, vouched, vouched_for
-from kaggle_salt.mapped import create_mapped
 from kaggle_salt.runs import train_anew
+from kaggle_salt.storage.files import (
+    HASH_KEY,
+    WRITE_AGAIN,
+    file_hash,
+    read_json,
+    vouched,
+    vouched_for,
+)
+from kaggle_salt.storage.mapped import create_mapped
 
 #: Pixels that :func:`blocks` hands out at once, and between two releases, each of which costs
 #: microseconds.

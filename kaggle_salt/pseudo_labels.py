@@ -4,7 +4,7 @@ Files with one stem. ``<stem>.csv`` has one row for each set of labels and tile,
 set is called after the fold whose network may train on it, or ``all``. Soft labels lie beside it
 in ``<stem>.npy``, uint8 ``[rows of the CSV, H, W]``, probability = value / 255. ``<stem>.json`` is
 the manifest: what the labels were made of, what was selected, and the hash of the other files. It
-is written last (see :mod:`kaggle_salt.files`), so its presence says that they are whole.
+is written last (see :mod:`kaggle_salt.storage.files`), so its presence says that they are whole.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from kaggle_salt.csv_files import LARGEST_TABLE, parse_csv
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import differs, files_hash, read_json, vouched
-from kaggle_salt.mapped import create_mapped
 from kaggle_salt.predictions import map_array
 from kaggle_salt.pseudo_origin import MadeOf, Manifest, Network, Teachers, set_name
-from kaggle_salt.reading import read_bytes
+from kaggle_salt.storage.csv_files import LARGEST_TABLE, parse_csv
+from kaggle_salt.storage.files import differs, files_hash, read_json, vouched
+from kaggle_salt.storage.mapped import create_mapped
+from kaggle_salt.storage.reading import read_bytes
 
 COLUMNS = ["fold", "id", "confidence", "coverage", "rle_mask"]
 

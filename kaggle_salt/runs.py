@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.files import read_json
-from kaggle_salt.lease import is_lease, owner
 from kaggle_salt.names import require_plain_name
+from kaggle_salt.storage.files import read_json
+from kaggle_salt.storage.lease import is_lease, owner
 
 #: What the manifest says of its kind: of a run of imported predictions, and of a pretraining.
 FOREIGN, PRETRAINING = "foreign", "pretraining"

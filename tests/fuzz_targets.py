@@ -19,7 +19,7 @@ import numpy as np
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.archive import open_files, read_table
 from kaggle_salt.competition.pixels import open_picture, to_mask, to_tile
-from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.config.file import dump_config, load_config
 from kaggle_salt.errors import SaltError
 from tests.makers import jpeg, png
 

@@ -34,8 +34,8 @@ from typing import Any
 import kaggle_salt
 from kaggle_salt.competition.cache import VERIFIED
 from kaggle_salt.errors import SaltError
-from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched_data
-from kaggle_salt.writing import leftovers
+from kaggle_salt.storage.files import HASH_KEY, files_hash, read_json, vouched_data
+from kaggle_salt.storage.writing import leftovers
 from tests.soak_child import END_SIGNALS, Plan, call_salt
 from tests.tiny import TINY, write_data
 
@@ -380,7 +380,7 @@ def quick_pictures() -> Iterator[None]:
     """Write an empty picture, atomically, where one would be drawn for half a second."""
     import pytest
 
-    from kaggle_salt.files import write_text
+    from kaggle_salt.storage.files import write_text
 
     def draw(_: object, path: Path, **__: Any) -> None:
         write_text(path, "")

@@ -24,7 +24,7 @@ from kaggle_salt import (
     submit,
     train,
 )
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.pipeline.arguments import folds_text, overrides_of
 from tests.tiny import N_TEST, N_TRAIN, SIZE, files_under, tiny_config

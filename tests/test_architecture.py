@@ -74,7 +74,7 @@ def test_links_of_the_pages_lead_somewhere() -> None:
 
 def test_the_picture_shows_every_room() -> None:
     words = set(re.findall(r"\w+", " ".join(re.findall(r">([^<]+)<", PICTURE))))
-    # config_file and its like stand behind config
+    # runs_pretraining stands behind runs
     assert [room for room in ROOMS if not {room, room.partition("_")[0]} & words] == []
 
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import budget, compare
 from benchmarks.budget import ENOUGH_EPOCHS, fit_or_shrink
 from benchmarks.compare import main, table_lines
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.timing import StageTime

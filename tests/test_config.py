@@ -7,9 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from kaggle_salt.config import Config, InputConfig
-from kaggle_salt.config_stage import ScheduleConfig, StageConfig
-from kaggle_salt.config_table import LARGEST_SEED, Table, refuse_seed
+from kaggle_salt.config.schema import Config, InputConfig
+from kaggle_salt.config.stage import ScheduleConfig, StageConfig
+from kaggle_salt.config.table import LARGEST_SEED, Table, refuse_seed
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.training import fold_seed
 

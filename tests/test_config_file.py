@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kaggle_salt.config_file import differences, dump_config, load_config
-from kaggle_salt.config_stage import StageConfig
-from kaggle_salt.config_table import Table
+from kaggle_salt.config.file import differences, dump_config, load_config
+from kaggle_salt.config.stage import StageConfig
+from kaggle_salt.config.table import Table
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.presets import preset_names, preset_path
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from kaggle_salt.competition.tiles import ARRAYS, Competition
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import SaltError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.pipeline.blend_csv import blend_submissions
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.finished import deciding_rule, ready_run, tile_predictor
@@ -28,6 +27,7 @@ from kaggle_salt.pipeline.starting_weights import examine_weights
 from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import read_manifest, read_pseudo_labels
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.tiny import Heard, files_under, salt
 
 HERE = Workspace()

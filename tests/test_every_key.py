@@ -23,11 +23,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, dump_config, load_config, load_run_config
-from kaggle_salt.config_readers import READERS, WITHOUT_ENCODER, is_given, unread
+from kaggle_salt.config.file import differences, dump_config, load_config, load_run_config
+from kaggle_salt.config.readers import READERS, WITHOUT_ENCODER, is_given, unread
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import file_hash
 from kaggle_salt.learning import steps
 from kaggle_salt.learning.augment import ADDITIONS
 from kaggle_salt.learning.batches import TrainingTiles
@@ -48,6 +47,7 @@ from kaggle_salt.presets import preset_names, preset_path
 from kaggle_salt.pseudo_labels import write_pseudo_labels
 from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import file_hash
 from tests.learning.makers import SIDE, script_validation, start, tiny_tiles
 from tests.makers import write_competition
 from tests.tiny import draw_no_curves

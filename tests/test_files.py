@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import (
+from kaggle_salt.storage.files import (
     HASH_KEY,
     atomic_path,
     bytes_hash,

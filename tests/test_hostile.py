@@ -27,15 +27,15 @@ from kaggle_salt.competition.fold_files import read_groups
 from kaggle_salt.competition.pixels import LARGEST_TILE, open_picture
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import LARGEST_SEED
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import LARGEST_SEED
 from kaggle_salt.errors import ConfigError, DataError, RleError, TrainingError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from kaggle_salt.learning.keeping import ORIGIN, read_origin
 from kaggle_salt.learning.networks.pretrained import read_weights
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import FoldFolder
+from kaggle_salt.storage.files import read_json, write_json
 from tests.hostile import (
     BZIP2,
     DEFLATED,
@@ -323,7 +323,7 @@ def test_a_table_may_be_packed_but_not_without_end(
     assert read_table(put(tmp_path / "a.csv.gz", packed), ["id", "z"])["id"].tolist() == ["a"]
     with pytest.raises(DataError, match="truncated or damaged"):
         read_table(put(tmp_path / "b.csv.gz", packed[:-9]), ["id", "z"])
-    monkeypatch.setattr("kaggle_salt.csv_files.LARGEST_TABLE", 5000)
+    monkeypatch.setattr("kaggle_salt.storage.csv_files.LARGEST_TABLE", 5000)
     with pytest.raises(DataError, match="it unpacks to more than 5000 bytes"):
         read_table(put(tmp_path / "c.csv.gz", gzip.compress(bytes(10**6))), ["id", "z"])
     with pytest.raises(DataError, match="it has more than 5000 bytes"):

@@ -18,11 +18,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kaggle_salt"
 
 WORDS = {
-    "errors", "names", "reading", "writing", "mapped", "files", "csv_files", "lease", "versions",
-    "runs", "runs_pretraining",
-    "predictions", "presets",
-    "pseudo_labels", "pseudo_origin",
-    "config", "config_table", "config_stage", "config_readers", "config_faults", "config_file",
+    "errors", "names", "versions", "storage", "config", "presets", "runs", "runs_pretraining",
+    "predictions", "pseudo_labels", "pseudo_origin",
 }  # fmt: skip
 WINGS = {"learning", "ensembling"}
 BELOW_SHELL = {
@@ -33,41 +30,15 @@ BELOW_SHELL = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "names": {"errors"},
-    "reading": set(),
-    "writing": {"errors"},
-    "mapped": {"writing"},
-    "files": {"errors", "reading", "writing"},
-    "csv_files": {"reading"},
     "versions": set(),
-    "lease": {"errors", "files", "writing"},
-    "runs": {"errors", "files", "lease", "names"},
-    "runs_pretraining": {"errors", "files", "runs"},
-    "predictions": {"errors", "files", "mapped", "runs"},
-    "pseudo_labels": {
-        "errors",
-        "reading",
-        "files",
-        "mapped",
-        "csv_files",
-        "predictions",
-        "pseudo_origin",
-    },
-    "pseudo_origin": {"errors"},
-    "config_table": {"errors", "files"},
-    "config_stage": {"config_table"},
-    "config": {"config_stage", "config_table", "files"},
-    "config_readers": {"config", "config_stage"},
-    "config_faults": {"errors", "config", "config_stage", "config_readers"},
-    "config_file": {
-        "errors",
-        "reading",
-        "files",
-        "config",
-        "config_stage",
-        "config_readers",
-        "config_faults",
-    },
+    "storage": {"errors"},
+    "config": {"errors", "storage"},
     "presets": {"errors"},
+    "runs": {"errors", "storage", "names"},
+    "runs_pretraining": {"errors", "storage", "runs"},
+    "predictions": {"errors", "storage", "runs"},
+    "pseudo_labels": {"errors", "storage", "predictions", "pseudo_origin"},
+    "pseudo_origin": {"errors"},
     "competition": WORDS,
     "sections": {*WORDS, "competition"},
     "synthetic": {*WORDS, "competition"},
@@ -229,7 +200,7 @@ def test_package_keeps_the_rule(rule: Rule) -> None:
     [
         ("competition.folds", "import kaggle_salt.learning.losses"),
         ("competition.folds", "from kaggle_salt import report"),
-        ("errors", "from kaggle_salt.files import file_hash"),
+        ("errors", "from kaggle_salt.storage.files import file_hash"),
         ("runs", "from . import predictions"),
         ("learning.training", "from kaggle_salt.ensembling.thresholds import search"),
         ("learning.networks.unet", "from ...ensembling import thresholds"),
@@ -281,7 +252,7 @@ def test_relative_import_in_a_package_starts_from_the_package_itself() -> None:
         (size_breaches, "runs", "x = 1\n" * 301),
         (size_breaches, "runs", "def long():\n" + "    x = 1\n" * 50),
         (name_breaches, "learning.utils", ""),
-        (name_breaches, "learning.losses", "from kaggle_salt.config import *"),
+        (name_breaches, "learning.losses", "from kaggle_salt.config.schema import *"),
     ],
 )
 def test_each_rule_can_fail(rule: Rule, name: str, source: str) -> None:

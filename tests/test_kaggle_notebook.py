@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.learning.networks import build
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import RunFolder

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt import lease
 from kaggle_salt.errors import BusyError
-from kaggle_salt.files import create_text, write_text
-from kaggle_salt.lease import DEAD_AFTER, Holder, hold, owner, refuse_owned
+from kaggle_salt.storage import lease
+from kaggle_salt.storage.files import create_text, write_text
+from kaggle_salt.storage.lease import DEAD_AFTER, Holder, hold, owner, refuse_owned
 
 #: A process that began when no process did.
 DEAD = replace(Holder.this_process(), began="0", token="dead")
@@ -64,7 +64,7 @@ def test_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from kaggle_salt.lease import hold
+from kaggle_salt.storage.lease import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kaggle_salt.competition.rle import decode
-from kaggle_salt.csv_files import parse_csv
-from kaggle_salt.files import bytes_hash, read_json
+from kaggle_salt.storage.csv_files import parse_csv
+from kaggle_salt.storage.files import bytes_hash, read_json
 
 MEASURED = sorted((Path(__file__).parents[1] / "submissions" / "measured").glob("*.csv.gz"))
 

@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from kaggle_salt.competition import kaggle_client
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import SaltError
 from kaggle_salt.learning.networks import build, encoders
 from tests.test_imports import MODULES, Module, Rule, imports
@@ -136,7 +136,7 @@ def test_only_two_modules_have_a_client_and_two_fetch(rule: Rule) -> None:
 )
 def test_each_rule_can_fail(rule: Rule, source: str) -> None:
     assert len(list(rule(Module("kaggle_salt.pipeline.train", source)))) == 1
-    assert list(client_breaches(Module("kaggle_salt.files", "import urllib.parse"))) == []
+    assert list(client_breaches(Module("kaggle_salt.storage.files", "import urllib.parse"))) == []
 
 
 class ReachedError(SaltError):

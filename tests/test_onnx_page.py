@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kaggle_salt.competition.decision import nearest_level
-from kaggle_salt.config import InputConfig, ModelConfig
+from kaggle_salt.config.schema import InputConfig, ModelConfig
 from kaggle_salt.learning.export import COMPUTE, export_onnx
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import tile_probabilities

@@ -18,7 +18,7 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.files import file_hash, read_json
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.tiny import (
     N_TEST,
     N_TRAIN,

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import HASH_KEY, file_hash, read_json, write_json
 from kaggle_salt.predictions import (
     Predictions,
     blocks,
@@ -23,6 +22,7 @@ from kaggle_salt.predictions import (
     release,
     save,
 )
+from kaggle_salt.storage.files import HASH_KEY, file_hash, read_json, write_json
 
 
 def maps(*values: int) -> NDArray[np.uint8]:

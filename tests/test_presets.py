@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, InferenceConfig, ModelConfig
-from kaggle_salt.config_file import load_config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config, InferenceConfig, ModelConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.channels import settle_channels

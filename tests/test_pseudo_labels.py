@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.pseudo_labels import (
     PseudoLabels,
     read_manifest,
@@ -20,6 +19,7 @@ from kaggle_salt.pseudo_labels import (
     write_pseudo_labels,
 )
 from kaggle_salt.pseudo_origin import Confidence, MadeOf, Manifest, Network, Teachers
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 
 SHAPE = (3, 2)
 IDS = ("t1", "t2", "t3")

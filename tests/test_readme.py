@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from kaggle_salt.cli import app
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.presets import CPU_PRESET, GPU_PRESET, preset_names, preset_path, read_measured
 
 ROOT = Path(__file__).parents[1]

@@ -21,9 +21,8 @@ from PIL import Image
 
 from kaggle_salt.competition import kaggle_client
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import DataError, SaltError, salt_command
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.launch import local
 from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
@@ -31,6 +30,7 @@ from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.makers import png, put
 from tests.remedy_sites import COMMAND, Site, sites
 from tests.tiny import TINY, Salt, files_under, salt, write_data

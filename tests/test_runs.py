@@ -6,9 +6,9 @@ import pytest
 
 from kaggle_salt import versions
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import write_json
 from kaggle_salt.names import require_plain_name
 from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.storage.files import write_json
 from kaggle_salt.versions import package_versions
 
 

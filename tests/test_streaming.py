@@ -22,7 +22,7 @@ from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition, is_blank
-from kaggle_salt.config import InferenceConfig, InputConfig
+from kaggle_salt.config.schema import InferenceConfig, InputConfig
 from kaggle_salt.ensembling.thresholds import search
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing

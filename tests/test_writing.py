@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from kaggle_salt import predictions, writing
+from kaggle_salt import predictions
 from kaggle_salt.competition.cache import new_arrays
-from kaggle_salt.files import atomic_path, read_json, vouched, vouched_for, write_text
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
 from kaggle_salt.learning.keeping import save_weights
-from kaggle_salt.lease import clear_dead, hold
-from kaggle_salt.writing import NoRoomError, clear_leftovers, leftovers
+from kaggle_salt.storage import writing
+from kaggle_salt.storage.files import atomic_path, read_json, vouched, vouched_for, write_text
+from kaggle_salt.storage.lease import clear_dead, hold
+from kaggle_salt.storage.writing import NoRoomError, clear_leftovers, leftovers
 from tests.test_lease import DEAD, ELSEWHERE, leave
 
 #: Bytes that fit on the small disk, or into a file.

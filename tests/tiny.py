@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from kaggle_salt.cli import app
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config, load_run_config
-from kaggle_salt.config_readers import read_part
-from kaggle_salt.files import read_json, write_json
+from kaggle_salt.config.file import load_config, load_run_config
+from kaggle_salt.config.readers import read_part
+from kaggle_salt.config.schema import Config
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json, write_json
 from kaggle_salt.synthetic.kaggle_files import write_demo_competition
 
 N_TRAIN, N_TEST, SIZE, N_FOLDS = 40, 8, 32, 3

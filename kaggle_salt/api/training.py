@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kaggle_salt.competition.check import CheckReport
     from kaggle_salt.competition.folds import By
-    from kaggle_salt.config import Config
+    from kaggle_salt.config.schema import Config
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.choose import Chosen
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
@@ -103,7 +103,7 @@ def load_preset(name: str, *, set: Settings | None = None) -> Config:
     Raises:
         ConfigError: There is no such preset or key, or a value is of the wrong kind.
     """
-    from kaggle_salt.config_file import load_config
+    from kaggle_salt.config.file import load_config
     from kaggle_salt.presets import preset_path
 
     return load_config(preset_path(name), overrides_of(set))

@@ -15,7 +15,7 @@ from kaggle_salt.cli.remedies import complete, present_call, to_go_on
 from kaggle_salt.cli.stopping import exit_code, stopped_in_order
 from kaggle_salt.cli.usage import in_our_words
 from kaggle_salt.errors import SaltError
-from kaggle_salt.writing import NoRoomError
+from kaggle_salt.storage.writing import NoRoomError
 
 P = ParamSpec("P")
 

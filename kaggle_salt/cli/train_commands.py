@@ -34,7 +34,7 @@ from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.config import Config
+    from kaggle_salt.config.schema import Config
     from kaggle_salt.launch.tasks import Engine
     from kaggle_salt.learning.fold import FoldSummary
     from kaggle_salt.pipeline.workspace import Workspace

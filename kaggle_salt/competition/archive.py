@@ -15,10 +15,10 @@ from typing import Literal
 
 import pandas as pd
 
-from kaggle_salt.csv_files import read_csv
 from kaggle_salt.errors import DataError, shortened
-from kaggle_salt.files import changed
-from kaggle_salt.reading import read_start
+from kaggle_salt.storage.csv_files import read_csv
+from kaggle_salt.storage.files import changed
+from kaggle_salt.storage.reading import read_start
 
 #: What a picture is for: a training tile, its mask, or a test tile.
 Role = Literal["images", "masks", "test"]

@@ -21,16 +21,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from kaggle_salt.competition.archive import file_stamps
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched, write_text
-from kaggle_salt.mapped import create_mapped
-from kaggle_salt.reading import parse
-from kaggle_salt.writing import NoRoomError, is_written_to
+from kaggle_salt.storage.files import HASH_KEY, files_hash, read_json, vouched, write_text
+from kaggle_salt.storage.mapped import create_mapped
+from kaggle_salt.storage.reading import parse
+from kaggle_salt.storage.writing import NoRoomError, is_written_to
 
 #: Raised whenever other pixels or other files would be written from the same sources.
 FORMAT = 2
 _ANY_WRITE_BIT = 0o222
 
-#: The document that vouches for a cache's arrays (see :mod:`kaggle_salt.files`).
+#: The document that vouches for a cache's arrays (see :mod:`kaggle_salt.storage.files`).
 INDEX = "index.json"
 
 #: What the files were like when their hash was last found right; see :func:`read_index`.

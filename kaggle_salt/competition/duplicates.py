@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.tiles import is_blank
-from kaggle_salt.files import bytes_hash
 from kaggle_salt.predictions import blocks
+from kaggle_salt.storage.files import bytes_hash
 
 
 def identical_tiles(*stacks: NDArray[np.uint8]) -> list[list[int]]:

@@ -14,7 +14,7 @@ from kaggle_salt.competition.archive import read_table, shortlist
 from kaggle_salt.competition.folds import COLUMNS, COVERAGE_DECIMALS, TYPE, coverages
 from kaggle_salt.competition.mask_types import mask_types
 from kaggle_salt.errors import DataError, salt_command, shortened
-from kaggle_salt.files import create_text, write_text
+from kaggle_salt.storage.files import create_text, write_text
 
 #: No fold or stratum has a larger one.
 LARGEST_NUMBER = 2**31 - 1

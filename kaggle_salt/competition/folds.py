@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from kaggle_salt.competition.archive import shortlist
 from kaggle_salt.competition.duplicates import identical_tiles, merged_groups
 from kaggle_salt.competition.mask_types import TYPES, mask_types
-from kaggle_salt.config_table import refuse_seed
+from kaggle_salt.config.table import refuse_seed
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.predictions import blocks
 
@@ -57,7 +57,7 @@ def make_folds(
         ids: Tile ids, unique.
         masks: bool ``[N, H, W]``, True is salt.
         n_folds: Number of folds, 2 or more.
-        seed: Seed of the shuffle within strata, 0 to :data:`kaggle_salt.config_table.LARGEST_SEED`.
+        seed: Seed of the shuffle within strata, 0 to :data:`kaggle_salt.config.table.LARGEST_SEED`.
         by: ``coverage`` or ``type``.
         groups: Group of each tile, in the order of ``ids``; a group is never split.
         images: uint8 ``[N, H, W]``, the tiles. If given, those with the same pixels stay in one

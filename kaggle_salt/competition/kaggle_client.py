@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypedDict
 
 from kaggle_salt.competition.archive import ZIP_FAULTS
 from kaggle_salt.errors import DataError, NetworkError, salt_command
-from kaggle_salt.lease import hold
+from kaggle_salt.storage.lease import hold
 
 DEFAULT_COMPETITION = "tgs-salt-identification-challenge"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from kaggle_salt.competition import cache
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import write_text
-from kaggle_salt.reading import parse, read_bytes
+from kaggle_salt.storage.files import write_text
+from kaggle_salt.storage.reading import parse, read_bytes
 
 SETTINGS = "salt-data.toml"
 _KEY = "mask_threshold"

@@ -23,8 +23,8 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import differs, vouched
 from kaggle_salt.predictions import BLOCK_PIXELS, Predictions, blocks
+from kaggle_salt.storage.files import differs, vouched
 
 #: The columns Kaggle expects, in order.
 COLUMNS = ["id", "rle_mask"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, TrainingError, salt_command
 from kaggle_salt.launch.following import Watcher, follow, last_error
 from kaggle_salt.launch.local import LocalEngine

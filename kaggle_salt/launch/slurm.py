@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.files import write_text
 from kaggle_salt.launch.following import begun_on
 from kaggle_salt.launch.tasks import BEGINS, FINAL_CODES, LATE, PLACE, THREAD_VARIABLES, State, Task
-from kaggle_salt.lease import BEAT_EVERY, DEAD_AFTER, owner
+from kaggle_salt.storage.files import write_text
+from kaggle_salt.storage.lease import BEAT_EVERY, DEAD_AFTER, owner
 
 #: States of a job in which it will compute, or does.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",

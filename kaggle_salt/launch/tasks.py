@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from kaggle_salt.lease import BEAT_EVERY, DEAD_AFTER, owner
+from kaggle_salt.storage.lease import BEAT_EVERY, DEAD_AFTER, owner
 
 #: Variables that say how many threads the libraries of a process take.
 THREAD_VARIABLES = (
@@ -54,7 +54,7 @@ class Task:
         words: The command after ``salt``.
         log: Where its notes are added.
         done: The file that is there once it is done.
-        folder: What it owns while it runs; see :mod:`kaggle_salt.lease`.
+        folder: What it owns while it runs; see :mod:`kaggle_salt.storage.lease`.
     """
 
     number: int

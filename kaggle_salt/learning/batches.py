@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from kaggle_salt.config import AugmentConfig
+from kaggle_salt.config.schema import AugmentConfig
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.mixing import mix_batch
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.competition.pixels import LUMINANCE
-from kaggle_salt.config import Channels, Config
+from kaggle_salt.config.schema import Channels, Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import stands_on_encoder
 

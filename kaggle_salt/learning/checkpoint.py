@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.errors import TrainingError, reason
-from kaggle_salt.files import atomic_path, bytes_hash
 from kaggle_salt.runs import TrainingFolder
+from kaggle_salt.storage.files import atomic_path, bytes_hash
 
 #: Bytes in which a zip says how long its comment is; they stand before the comment.
 _COMMENT_LENGTH = 2

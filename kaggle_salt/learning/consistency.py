@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
-from kaggle_salt.config import AugmentConfig, Config
-from kaggle_salt.config_stage import ConsistencyConfig, StageConfig
+from kaggle_salt.config.schema import AugmentConfig, Config
+from kaggle_salt.config.stage import ConsistencyConfig, StageConfig
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.averaging import WeightAverage, batch_norms
 from kaggle_salt.learning.batches import Key, train_loader

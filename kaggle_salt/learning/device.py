@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Precision
+from kaggle_salt.config.schema import Precision
 from kaggle_salt.errors import ConfigError, TrainingError, reason
 from kaggle_salt.learning.outputs import Outputs
 

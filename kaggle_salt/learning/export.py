@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.files import atomic_path
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import tile_probabilities
+from kaggle_salt.storage.files import atomic_path
 
 if TYPE_CHECKING:
     import onnx

@@ -15,9 +15,8 @@ from torch import nn
 from kaggle_salt import predictions
 from kaggle_salt.competition.decision import DEFAULT_LEVEL
 from kaggle_salt.competition.metric import score
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.files import files_hash, write_json
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
@@ -29,6 +28,7 @@ from kaggle_salt.learning.networks import build, check_size, count_parameters
 from kaggle_salt.learning.networks.pretrained import apply_weights, read_weights
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
 from kaggle_salt.runs import FoldFolder, train_anew
+from kaggle_salt.storage.files import files_hash, write_json
 
 
 @dataclass(frozen=True)

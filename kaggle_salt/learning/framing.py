@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kaggle_salt.config import InputConfig
+from kaggle_salt.config.schema import InputConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.channels import channels_of
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kaggle_salt.config import InferenceConfig
+from kaggle_salt.config.schema import InferenceConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing

@@ -12,12 +12,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import DataError, TrainingError
-from kaggle_salt.files import atomic_path, read_json
 from kaggle_salt.learning.averaging import WeightAverage
-from kaggle_salt.reading import parse
 from kaggle_salt.runs import TrainingFolder
+from kaggle_salt.storage.files import atomic_path, read_json
+from kaggle_salt.storage.reading import parse
 
 Summary = TypeVar("Summary")
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kaggle_salt.config_stage import LossConfig
+from kaggle_salt.config.stage import LossConfig
 from kaggle_salt.learning.lovasz import Phi, lovasz_of_tiles
 from kaggle_salt.learning.outputs import Outputs
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_salt.config import AugmentConfig
+from kaggle_salt.config.schema import AugmentConfig
 
 #: A tile, uint8 ``[H, W]`` or ``[H, W, 3]``, and its label, uint8 ``[H, W]`` from 0 to 255.
 Sample = tuple[Tensor, ...]

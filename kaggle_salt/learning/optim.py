@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kaggle_salt.config_stage import OptimizerConfig, ScheduleConfig
+from kaggle_salt.config.stage import OptimizerConfig, ScheduleConfig
 
 #: Share of the highest rate at which a warm-up begins; a 25th is one-cycle's usual start.
 WARMUP_START = 0.04

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.rebuilding import RebuildingStep

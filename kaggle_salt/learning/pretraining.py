@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import file_hash, write_json
 from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import final_framing
@@ -25,6 +24,7 @@ from kaggle_salt.learning.rebuilding import grey_of, spoil
 from kaggle_salt.learning.training import FoldTraining, Watcher, fold_seed
 from kaggle_salt.learning.views import FeatureNetwork, principal_colours
 from kaggle_salt.runs_pretraining import PretrainingFolder
+from kaggle_salt.storage.files import file_hash, write_json
 
 #: Pictures of tiles by what they show, float64 ``[N, H, W]`` or ``[N, H, W, 3]`` in [0, 1].
 Panels = Mapping[str, NDArray[np.float64]]

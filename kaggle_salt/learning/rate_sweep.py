@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import OptimizerConfig, StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.batches import (
     EpochSampler,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_salt.config import InputConfig, PretextConfig
+from kaggle_salt.config.schema import InputConfig, PretextConfig
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.steps import Measured, Step

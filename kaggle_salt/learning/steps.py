@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.learning.batches import TrainingTiles, targets_of
 from kaggle_salt.learning.consistency import MeanTeacher
 from kaggle_salt.learning.device import Compute

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import ScheduleConfig, StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import ScheduleConfig, StageConfig
 from kaggle_salt.learning.batches import EpochSampler, PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.mishaps import enough_memory, set_batch_size

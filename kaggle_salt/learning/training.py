@@ -18,10 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import OptimizerConfig, StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import OptimizerConfig, StageConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import write_text
 from kaggle_salt.learning.averaging import reestimate_batch_norm
 from kaggle_salt.learning.batches import (
     EpochSampler,
@@ -47,6 +46,7 @@ from kaggle_salt.learning.running_loss import RunningLoss
 from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.steps import SegmentationStep, Step
 from kaggle_salt.runs import TrainingFolder
+from kaggle_salt.storage.files import write_text
 
 #: Optimiser steps between two looks at the loss.
 LOOK_EVERY = 20

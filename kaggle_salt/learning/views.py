@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kaggle_salt.config import PretextConfig
+from kaggle_salt.config.schema import PretextConfig
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.rebuilding import spoil

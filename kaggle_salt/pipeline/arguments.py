@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kaggle_salt.config import Config
+    from kaggle_salt.config.schema import Config
     from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import Chosen
     from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -131,7 +131,7 @@ def choose_run(
         ConfigError: A configuration that was made already comes with settings, with a preset, or
             without a name; or what :func:`kaggle_salt.pipeline.choose.choose_run` refuses.
     """
-    from kaggle_salt.config import Config
+    from kaggle_salt.config.schema import Config
     from kaggle_salt.pipeline import choose
 
     if not isinstance(config, Config):

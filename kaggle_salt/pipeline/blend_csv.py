@@ -19,10 +19,10 @@ from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.submission import COLUMNS, write_submission
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError, RleError, salt_command, shortened
-from kaggle_salt.files import HASH_KEY, file_hash, vouched_for
 from kaggle_salt.pipeline.submit import SubmissionReport, submission_path
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, blocks
+from kaggle_salt.storage.files import HASH_KEY, file_hash, vouched_for
 
 #: More than half of the votes.
 MAJORITY = Rule()

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.timing import StageCost
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_run_config
-from kaggle_salt.files import read_json
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.pipeline.members import Member
+from kaggle_salt.storage.files import read_json
 
 
 def caveats(members: Sequence[Member]) -> tuple[str, ...]:

@@ -6,10 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config, load_run_config, pretext_of
+from kaggle_salt.config.file import load_config, load_run_config, pretext_of
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.networks.hub import lacking_weights
@@ -24,6 +23,7 @@ from kaggle_salt.presets import (
 )
 from kaggle_salt.runs import RunFolder, find_run
 from kaggle_salt.runs_pretraining import PretrainingRun
+from kaggle_salt.storage.files import read_json
 
 #: Names of folders under ``runs`` that are no runs.
 RESERVED_NAMES = ("ensemble",)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import dump_config
-from kaggle_salt.config_readers import read_part
+from kaggle_salt.config.file import dump_config
+from kaggle_salt.config.readers import read_part
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import (
+from kaggle_salt.learning.device import Compute
+from kaggle_salt.pipeline.plan import PLAN, Plan
+from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import (
     HASH_KEY,
     file_hash,
     read_json,
@@ -18,9 +21,6 @@ from kaggle_salt.files import (
     vouched_for,
     write_json,
 )
-from kaggle_salt.learning.device import Compute
-from kaggle_salt.pipeline.plan import PLAN, Plan
-from kaggle_salt.runs import RunFolder
 from kaggle_salt.versions import package_versions
 
 
@@ -101,7 +101,7 @@ def claim(
     """Write configuration and manifest together, for a run in which nothing is trained.
 
     Args:
-        run: The run's folder, which the caller owns (see :mod:`kaggle_salt.lease`).
+        run: The run's folder, which the caller owns (see :mod:`kaggle_salt.storage.lease`).
         config: What will be trained.
         hashes: What the manifest says of the data, and of the weights it starts from.
         plan: How it was fitted to a budget, if it was.

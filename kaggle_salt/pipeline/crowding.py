@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from kaggle_salt.lease import owner
 from kaggle_salt.pipeline.machine import usable_cores
+from kaggle_salt.storage.lease import owner
 
 #: Where the leases of trainings lie, below the folder of the runs.
 LEASES = ("*/lease-*.json", "*/fold*/lease-*.json")

@@ -15,8 +15,8 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.pixels import read_pixels, to_mask
 from kaggle_salt.competition.postprocess import TileContext
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table

@@ -19,8 +19,6 @@ from kaggle_salt.ensembling.thresholds import (
     curve,
 )
 from kaggle_salt.ensembling.weight_search import WeightSearch, search_weights
-from kaggle_salt.files import read_json, write_json
-from kaggle_salt.lease import hold
 from kaggle_salt.names import require_plain_name
 from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.ensemble_document import DOCUMENT
@@ -46,6 +44,8 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import stated_hash
 from kaggle_salt.report.curves import threshold_curve
 from kaggle_salt.runs import FOREIGN
+from kaggle_salt.storage.files import read_json, write_json
+from kaggle_salt.storage.lease import hold
 
 #: Weights of the runs: given, equal (``None``), or to be found by hill climbing.
 Weights = Sequence[float] | Literal["search"] | None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kaggle_salt.competition.decision import Rule, nearest_level
 from kaggle_salt.competition.postprocess import STEPS
 from kaggle_salt.errors import DataError, salt_command, shortened
-from kaggle_salt.files import read_json
+from kaggle_salt.storage.files import read_json
 
 #: Name of the document in an ensemble's folder.
 DOCUMENT = "ensemble.json"

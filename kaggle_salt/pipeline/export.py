@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.decision import Rule
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, nearest
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.export import COMPUTE, export_onnx, require_packages
 from kaggle_salt.learning.fold import final_framing, load_networks, read_summary
 from kaggle_salt.pipeline.choose import parse_folds
@@ -23,6 +22,7 @@ from kaggle_salt.pipeline.finished import tile_shape_of
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.storage.files import read_json
 from kaggle_salt.synthetic.geology import draw_tile
 from kaggle_salt.versions import package_versions
 

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.decision import PLAIN_RULE, Rule, nearest_level
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import final_framing, load_networks
 from kaggle_salt.learning.inference import predict
@@ -29,6 +28,7 @@ from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbou
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.storage.files import read_json
 
 #: The network that this version carries, and what it is called on the command line.
 SHIPPED = Path(__file__).parents[1] / "shipped"

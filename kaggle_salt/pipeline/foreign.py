@@ -23,12 +23,12 @@ from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, reason, salt_command
-from kaggle_salt.files import file_hash, vouched_for, write_json
 from kaggle_salt.pipeline.choose import RESERVED_NAMES
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, blocks, map_array
-from kaggle_salt.reading import parse, read_bytes
 from kaggle_salt.runs import FOREIGN, RunFolder, find_run
+from kaggle_salt.storage.files import file_hash, vouched_for, write_json
+from kaggle_salt.storage.reading import parse, read_bytes
 
 _KINDS = f"uint8 from 0 to {LEVELS - 1}, or floats from 0 to 1"
 

@@ -10,10 +10,9 @@ import numpy as np
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import ConfigError, nearest
-from kaggle_salt.files import write_text
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import check_trainable
@@ -24,6 +23,7 @@ from kaggle_salt.pipeline.training_data import settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import rate_curve
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import write_text
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.learning.device import Abilities, abilities
 from kaggle_salt.learning.networks import hub
 from kaggle_salt.pipeline.folder_signs import look_at_folders

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
 from kaggle_salt.ensembling.blending import blend, join
 from kaggle_salt.errors import ConfigError, DataError, salt_command
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_test, read_summary
 from kaggle_salt.pipeline.foreign import import_again, import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
 from kaggle_salt.runs import RunFolder, find_run, open_run
+from kaggle_salt.storage.files import file_hash, read_json
 
 
 @dataclass(frozen=True)

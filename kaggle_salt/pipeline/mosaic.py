@@ -12,10 +12,10 @@ import pandas as pd
 from kaggle_salt.competition.mosaic import assemble, mask_agreement, neighbours
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import vouched, vouched_for
 from kaggle_salt.pipeline.mosaic_rules import LeftOut, Mosaic, leave_one_out
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.mosaic_sheet import mosaic_sheet
+from kaggle_salt.storage.files import vouched, vouched_for
 
 #: Raised whenever the same tiles would give another table or picture.
 FORMAT = 1

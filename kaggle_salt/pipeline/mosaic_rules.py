@@ -23,8 +23,8 @@ from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import TileHistograms
 from kaggle_salt.ensembling.thresholds import tile_scores
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import file_hash
 from kaggle_salt.pipeline.workspace import Listener
+from kaggle_salt.storage.files import file_hash
 
 #: Name of the row of all steps together.
 TOGETHER = "together"

@@ -21,11 +21,9 @@ from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.files import files_hash, read_json, write_json, write_text
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles, sound_weights
 from kaggle_salt.learning.keeping import halve_weights
-from kaggle_salt.lease import hold
 from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
@@ -38,6 +36,8 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import blocks
 from kaggle_salt.report.model_card import model_card
 from kaggle_salt.runs import ORIGIN_KEYS, FoldFolder, RunFolder, open_run
+from kaggle_salt.storage.files import files_hash, read_json, write_json, write_text
+from kaggle_salt.storage.lease import hold
 from kaggle_salt.versions import package_versions
 
 #: What the manifest of a packed network says of its kind.

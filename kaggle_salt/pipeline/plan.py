@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.batches import PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.timing import StageCost, StageTime, stage_costs, time_stages
 from kaggle_salt.pipeline.budget import Budget, Lengths, cost_of, fit, lengths_of, with_lengths
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 
 #: Key of the plan in a run's manifest.
 PLAN = "plan"

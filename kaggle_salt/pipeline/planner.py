@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, load_run_config
+from kaggle_salt.config.file import differences, load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.batches import PretrainingTiles, TrainingTiles
 from kaggle_salt.learning.device import Compute

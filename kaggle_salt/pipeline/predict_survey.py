@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaggle_salt.competition.decision import Rule
-from kaggle_salt.files import vouched
 from kaggle_salt.pipeline.finished import deciding_rule, followed, ready_run, tile_predictor
 from kaggle_salt.pipeline.survey_plan import (
     CROSSLINE_BYTE,
@@ -28,6 +27,7 @@ from kaggle_salt.sections.segy import LineSection, open_survey, read_line
 from kaggle_salt.sections.survey_files import SurveyFiles, write_probabilities
 from kaggle_salt.sections.survey_lines import Along, Direction, Line, part_of
 from kaggle_salt.sections.tiling import OVERLAP, Grid, predict_sections
+from kaggle_salt.storage.files import vouched
 
 
 @dataclass(frozen=True)

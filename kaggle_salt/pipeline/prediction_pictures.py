@@ -13,7 +13,7 @@ from kaggle_salt.competition.decision import PLAIN_RULE, Rule
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.neighbourhood import Neighbourhood
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.histograms import TileHistograms
 from kaggle_salt.ensembling.thresholds import tile_scores
 from kaggle_salt.learning.batches import TrainingTiles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.networks import count_parameters, stands_on_encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.networks import build, count_parameters
 from kaggle_salt.learning.networks.anatomy import Layer, list_blocks, list_layers

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, load_run_config
+from kaggle_salt.config.file import differences, load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, salt_command
 from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.device import Compute, choose_compute
@@ -25,7 +25,6 @@ from kaggle_salt.learning.pretraining import (
     read_pretraining,
 )
 from kaggle_salt.learning.pretraining import pretrain as learn
-from kaggle_salt.lease import hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.claims import claim, refuse_both, refuse_other_data, refuse_unclaimed
 from kaggle_salt.pipeline.planner import Planner
@@ -35,6 +34,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.pretraining_sheet import pretraining_sheet
 from kaggle_salt.runs import PRETRAINING
 from kaggle_salt.runs_pretraining import NO_FOLD, PretrainingRun
+from kaggle_salt.storage.lease import hold, refuse_owned
 
 #: Tiles in the picture.
 SHOWN = 8

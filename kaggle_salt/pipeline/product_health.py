@@ -8,12 +8,12 @@ from typing import Any
 
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import DataError, SaltError, reason, salt_command
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import FOREIGN, RunFolder
+from kaggle_salt.storage.files import read_json
 
 
 def look_at_products(workspace: Workspace, run: RunFolder) -> Iterator[Sign]:

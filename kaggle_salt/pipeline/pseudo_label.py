@@ -24,7 +24,6 @@ from kaggle_salt.competition.tiles import Competition, is_blank
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.confidence import FIRST_PLACE, Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError, salt_command
-from kaggle_salt.files import file_hash, read_json, vouched_for
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.members import predict_fold
 from kaggle_salt.pipeline.training_data import refuse_no_test_tiles
@@ -39,6 +38,7 @@ from kaggle_salt.pseudo_labels import (
 )
 from kaggle_salt.pseudo_origin import Confidence, MadeOf, Manifest, Network, Teachers, set_name
 from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.storage.files import file_hash, read_json, vouched_for
 
 
 @dataclass(frozen=True)

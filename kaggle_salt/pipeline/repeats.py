@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_run_config
-from kaggle_salt.config_readers import read_part
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.readers import read_part
 from kaggle_salt.ensembling.comparing import Recipe
 from kaggle_salt.errors import SaltError
-from kaggle_salt.files import read_json
 from kaggle_salt.pipeline.contenders import Contender, Judged, judge
 from kaggle_salt.pipeline.members import open_member
 from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 
 #: What the manifests of repeated trainings agree in, beside the configuration.
 _SAME = ("train_hash", "folds_hash", "pseudo_hash", "weights_hash")

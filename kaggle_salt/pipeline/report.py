@@ -11,7 +11,6 @@ import pandas as pd
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import write_text
 from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.report_judging import judge
 from kaggle_salt.pipeline.report_subject import Subject, find_subject
@@ -26,6 +25,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.facts import Facts, Judged, MemberFacts
 from kaggle_salt.report.page import made_for, render
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import write_text
 
 #: Its name in the folder of the run or ensemble.
 FILE = "report.html"

@@ -10,11 +10,11 @@ from typing import Any
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.files import read_json
 from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
 from kaggle_salt.pipeline.members import Member, as_made, open_members
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 
 #: What every ensemble's document says.
 _KEYS = {"how", "members", "decision", "out_of_fold"}

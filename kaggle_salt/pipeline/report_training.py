@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import salt_command
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.report.curves import HISTORY_COLUMNS
 from kaggle_salt.report.facts import FoldFacts, Missing, Recipe
 from kaggle_salt.runs import FoldFolder, RunFolder
+from kaggle_salt.storage.files import read_json
 
 #: What is told of a run's manifest, and what to call it.
 _TOLD = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.pipeline.budget import Budget

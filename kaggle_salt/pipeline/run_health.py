@@ -10,10 +10,9 @@ from kaggle_salt import predictions
 from kaggle_salt.competition import cache
 from kaggle_salt.competition.mask_threshold import read_threshold
 from kaggle_salt.competition.tiles import ARRAYS
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError, salt_command
-from kaggle_salt.files import HASH_KEY, file_hash, files_hash, read_json, vouched_for
 from kaggle_salt.learning.checkpoint import damage
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.foreign import import_again
@@ -21,7 +20,8 @@ from kaggle_salt.pipeline.product_health import look_at_products
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import FoldFolder, RunFolder, find_run, open_run, train_anew
-from kaggle_salt.writing import leftovers
+from kaggle_salt.storage.files import HASH_KEY, file_hash, files_hash, read_json, vouched_for
+from kaggle_salt.storage.writing import leftovers
 
 
 def look_at_run(workspace: Workspace, name: str) -> list[Sign]:

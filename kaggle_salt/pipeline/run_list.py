@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.config_file import differences, load_config, load_run_config
+from kaggle_salt.config.file import differences, load_config, load_run_config
 from kaggle_salt.errors import SaltError, reason
-from kaggle_salt.files import read_json
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.predictions import load
 from kaggle_salt.presets import list_presets, preset_path
 from kaggle_salt.runs import FOREIGN, FoldFolder, RunFolder
+from kaggle_salt.storage.files import read_json
 
 #: Keys in which a run differs from its preset without being another recipe.
 _NO_CHANGE = ("training.seed:", "input.channels:")

@@ -9,7 +9,7 @@ from typing import Any
 
 from kaggle_salt import predictions
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import HASH_KEY, files_hash, read_json, vouched_data
+from kaggle_salt.storage.files import HASH_KEY, files_hash, read_json, vouched_data
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def artefact_sign(about: str, document: Path, advice: str) -> Sign:
 
     Args:
         about: What they are.
-        document: The document (see :mod:`kaggle_salt.files`).
+        document: The document (see :mod:`kaggle_salt.storage.files`).
         advice: How they are made again.
     """
     data = vouched_data(document)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, files_hash
 from kaggle_salt.learning.fold import read_summary, sound_weights
 from kaggle_salt.learning.keeping import read_origin
 from kaggle_salt.learning.pretraining import sound_pretraining
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.runs import PRETRAINING, FoldFolder, RunFolder
 from kaggle_salt.runs_pretraining import PretrainingFolder
+from kaggle_salt.storage.files import file_hash, files_hash
 
 #: What a manifest says of weights of which nothing is known.
 UNKNOWN = "unknown"

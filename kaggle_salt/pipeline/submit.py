@@ -17,7 +17,6 @@ from kaggle_salt.competition.kaggle_client import upload as send
 from kaggle_salt.competition.submission import write_submission
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, closest, nearest, salt_command
-from kaggle_salt.files import file_hash, vouched_for
 from kaggle_salt.names import require_plain_name
 from kaggle_salt.pipeline.ensemble_document import (
     DOCUMENT,
@@ -29,6 +28,7 @@ from kaggle_salt.pipeline.finished import ready_run
 from kaggle_salt.pipeline.mosaic_rules import tiles_to_submit, told_mosaic
 from kaggle_salt.pipeline.packed import predict_test_tiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.storage.files import file_hash, vouched_for
 
 #: Share of a submission's masks from which on they are nearly all empty, or nearly all full.
 NEARLY_ALL = 0.95

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import bytes_hash
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.finished import FinishedRun
 from kaggle_salt.pipeline.workspace import Listener
@@ -16,6 +15,7 @@ from kaggle_salt.sections.segy import LEVELS, PERCENTILES, Amplitudes, Survey
 from kaggle_salt.sections.survey_files import SurveyFiles
 from kaggle_salt.sections.survey_lines import Along, Direction, Line, Numbers, choose_directions
 from kaggle_salt.sections.tiling import Grid
+from kaggle_salt.storage.files import bytes_hash
 
 #: First bytes of the numbers of inline and crossline in a trace's header (SEG-Y revision 1).
 INLINE_BYTE, CROSSLINE_BYTE = 189, 193

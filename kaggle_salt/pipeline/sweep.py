@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences
+from kaggle_salt.config.file import differences
+from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.comparison import Comparison
 from kaggle_salt.errors import SaltError, reason
 from kaggle_salt.pipeline.choose import Chosen, choose_run

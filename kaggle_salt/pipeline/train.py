@@ -12,13 +12,12 @@ from typing import Any
 import pandas as pd
 
 from kaggle_salt.competition.fold_files import another_table
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import differences, load_run_config
+from kaggle_salt.config.file import differences, load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, salt_command
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute, choose_compute, thread_count
 from kaggle_salt.learning.fold import FoldSummary, check_trainable, read_summary, train_fold
-from kaggle_salt.lease import clear_dead, hold, refuse_owned
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.claims import (
     claim,
@@ -35,6 +34,7 @@ from kaggle_salt.pipeline.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
 from kaggle_salt.runs import FoldFolder, RunFolder, train_anew
+from kaggle_salt.storage.lease import clear_dead, hold, refuse_owned
 
 #: Seconds to wait for another process that sets up the same run.
 SETTING_UP = 30.0

@@ -16,15 +16,15 @@ from kaggle_salt.competition.archive import shortlist
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.channels import describe, settle_channels
 from kaggle_salt.pipeline.choose import parse_folds
 from kaggle_salt.pipeline.claims import refuse_pretext
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import PseudoLabels, label_anew, read_pseudo_labels
+from kaggle_salt.storage.files import file_hash
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from kaggle_salt.ensembling.comparison import Comparison, interval_words
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import write_text
 from kaggle_salt.report.drawing import VERMILLION
 from kaggle_salt.report.grid import TRUTH_COLOUR
+from kaggle_salt.storage.files import write_text
 
 #: How a page of ours begins: another file is not replaced by one.
 MARK = "<!doctype html><!-- salt compare -->"

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_salt.files import atomic_path
 from kaggle_salt.sections.tiling import Section
+from kaggle_salt.storage.files import atomic_path
 
 #: Salt in an overlay: Okabe and Ito's yellow, which stands out from grey, dark or light.
 YELLOW = np.array([240, 228, 66], dtype=np.float32)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import atomic_path, read_json, write_json
 from kaggle_salt.sections.segy import Survey, open_traces
 from kaggle_salt.sections.survey_lines import Line
+from kaggle_salt.storage.files import atomic_path, read_json, write_json
 
 #: In the folder of the lines, what they are made of.
 MADE_OF = "made-of.json"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition.rle import encode_batch
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import atomic_path, write_text
+from kaggle_salt.storage.files import atomic_path, write_text
 from kaggle_salt.synthetic.geology import Tile, draw_tile
 
 #: Masks of the test tiles, ``masks/<id>.png``: known here, hidden on Kaggle.

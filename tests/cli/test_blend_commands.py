@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.metric import score
-from kaggle_salt.files import file_hash, read_json
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.makers import TinyCompetition, write_competition, write_table
 from tests.tiny import files_under, refused, salt
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.files import read_json
+from kaggle_salt.storage.files import read_json
 from tests.tiny import files_under, refused, salt
 
 LABEL = ("pseudo-label", "tiny", "--low", "0.5", "--high", "0.5", "--device", "cpu")

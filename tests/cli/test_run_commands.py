@@ -10,9 +10,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from kaggle_salt.competition import kaggle_client
-from kaggle_salt.config_file import dump_config
-from kaggle_salt.files import read_json
+from kaggle_salt.config.file import dump_config
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 from tests.tiny import (
     UploadStandIn,
     configure,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt import lease, writing
 from kaggle_salt.cli import prepare_commands, stopping
 from kaggle_salt.cli.console import ConsoleListener
-from kaggle_salt.files import atomic_path
-from kaggle_salt.lease import hold
+from kaggle_salt.storage import lease, writing
+from kaggle_salt.storage.files import atomic_path
+from kaggle_salt.storage.lease import hold
 from tests.tiny import files_under, salt
 
 TRAIN = ("train", "--config", "tiny.toml", "--run", "own", "--device", "cpu")

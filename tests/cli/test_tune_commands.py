@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from tests.tiny import files_under, refused, salt
 
 FIND = ("lr-find", "--config", "tiny.toml", "--run", "new", "--device", "cpu", "--min", 1e-4,

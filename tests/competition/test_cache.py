@@ -8,8 +8,8 @@ import pytest
 
 from kaggle_salt.competition import cache
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import read_json
 from kaggle_salt.predictions import map_array
+from kaggle_salt.storage.files import read_json
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from kaggle_salt import predictions as prediction_files
 from kaggle_salt.competition import rle, submission
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.predictions import Predictions
+from kaggle_salt.storage.files import file_hash, read_json
 
 MAPS = np.array(
     [

@@ -15,7 +15,6 @@ import pytest
 from kaggle_salt import train
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.files import read_json
 from kaggle_salt.launch import folds as folds_module
 from kaggle_salt.launch import local
 from kaggle_salt.launch.following import Watcher
@@ -24,6 +23,7 @@ from kaggle_salt.launch.tasks import Task
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 from tests.tiny import Heard, files_under, refused, salt, tiny_config
 
 TRAIN = ("train", "--config", "tiny.toml", "--device", "cpu")

@@ -114,7 +114,7 @@ def test_a_fold_that_its_orphan_trains_on_is_not_lost(
     fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its node's daemon died, SLURM has given it up, and it computes all the same."""
-    from kaggle_salt.lease import Holder
+    from kaggle_salt.storage.lease import Holder
 
     [task] = [making(tmp_path, 0, "sys.exit(1)")]
     task.folder.mkdir()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaggle_salt.competition.metric import Agreement
-from kaggle_salt.config import Config, ModelConfig
+from kaggle_salt.config.schema import Config, ModelConfig
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_salt.config import AugmentConfig
+from kaggle_salt.config.schema import AugmentConfig
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, targets_of, train_loader
 from tests.learning.makers import tiny_tiles
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kaggle_salt.competition.pixels import LUMINANCE
-from kaggle_salt.config import Channels, Config, InputConfig, ModelConfig
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.schema import Channels, Config, InputConfig, ModelConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.channels import (
     IMAGENET_MEAN,

@@ -11,7 +11,7 @@ import torch._dynamo
 from torch import Tensor
 from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning import device
 from kaggle_salt.learning.device import explained_failures

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import AugmentConfig, Config
+from kaggle_salt.config.schema import AugmentConfig, Config
 from kaggle_salt.learning import consistency
 from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles, train_loader

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kaggle_salt.config import InferenceConfig, InputConfig, ModelConfig
+from kaggle_salt.config.schema import InferenceConfig, InputConfig, ModelConfig
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.learning import export

@@ -11,9 +11,8 @@ from torch import nn
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
-from kaggle_salt.config import Config, InferenceConfig, InputConfig, ModelConfig
+from kaggle_salt.config.schema import Config, InferenceConfig, InputConfig, ModelConfig
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
-from kaggle_salt.files import file_hash
 from kaggle_salt.learning import fold
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
@@ -29,6 +28,7 @@ from kaggle_salt.learning.inference import tile_probabilities
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.training import fold_seed
 from kaggle_salt.runs import FoldFolder
+from kaggle_salt.storage.files import file_hash
 from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
 
 IDS = [f"tile{number}" for number in range(12)]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_salt.config import InputConfig
+from kaggle_salt.config.schema import InputConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.channels import IMAGENET_MEAN, IMAGENET_STD
 from kaggle_salt.learning.framing import Framing

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kaggle_salt.config import InferenceConfig, InputConfig
+from kaggle_salt.config.schema import InferenceConfig, InputConfig
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import predict, tile_probabilities
 from kaggle_salt.learning.networks import build

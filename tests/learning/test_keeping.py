@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.stage import StageConfig
 from kaggle_salt.learning.keeping import Keeper, save_weights
 from kaggle_salt.runs import FoldFolder
 

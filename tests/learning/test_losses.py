@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kaggle_salt.config_stage import LossConfig
+from kaggle_salt.config.stage import LossConfig
 from kaggle_salt.learning.losses import (
     binary_cross_entropy,
     dice_loss,

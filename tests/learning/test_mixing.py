@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kaggle_salt.config import AugmentConfig
+from kaggle_salt.config.schema import AugmentConfig
 from kaggle_salt.learning.batches import EpochSampler, TileDataset, train_loader
 from kaggle_salt.learning.mixing import Sample, box, mix_batch
 from tests.learning.makers import tiny_tiles

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_salt.config_stage import OptimizerConfig, ScheduleConfig
+from kaggle_salt.config.stage import OptimizerConfig, ScheduleConfig
 from kaggle_salt.learning.optim import (
     Schedule,
     make_optimizer,

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import DataError, TrainingError
-from kaggle_salt.files import file_hash
 from kaggle_salt.learning.batches import PretrainingTiles
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.pretraining import (
@@ -22,6 +21,7 @@ from kaggle_salt.learning.pretraining import (
     read_pretraining,
 )
 from kaggle_salt.runs_pretraining import PretrainingFolder
+from kaggle_salt.storage.files import file_hash
 from tests.learning.makers import CLASSIC, COMPACT, COMPUTE, PowerCut, Silent, tiny_tiles
 
 METHODS = ("masked", "vicreg")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config_stage import OptimizerConfig
+from kaggle_salt.config.stage import OptimizerConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning.batches import targets_of
 from kaggle_salt.learning.framing import Framing

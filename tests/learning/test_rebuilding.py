@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import InputConfig, PretextConfig
+from kaggle_salt.config.schema import InputConfig, PretextConfig
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.rebuilding import (
     LEAST_VARIANCE,

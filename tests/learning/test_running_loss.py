@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kaggle_salt.config import InputConfig
+from kaggle_salt.config.schema import InputConfig
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning import running_loss, training
 from kaggle_salt.learning.device import Compute

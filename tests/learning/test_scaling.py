@@ -15,10 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, InferenceConfig
-from kaggle_salt.config_stage import OptimizerConfig
+from kaggle_salt.config.schema import Config, InferenceConfig
+from kaggle_salt.config.stage import OptimizerConfig
 from kaggle_salt.errors import TrainingError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning import scaling
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import read_summary, train_fold
@@ -30,6 +29,7 @@ from kaggle_salt.learning.rate_sweep import sweep_stage
 from kaggle_salt.learning.scaling import LossScaling
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.runs import FoldFolder
+from kaggle_salt.storage.files import read_json, write_json
 from tests.learning.makers import (
     CLASSIC,
     COMPUTE,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kaggle_salt.competition.metric import score as metric_score
-from kaggle_salt.config import Config, InferenceConfig
-from kaggle_salt.config_stage import LossConfig, StageConfig
+from kaggle_salt.config.schema import Config, InferenceConfig
+from kaggle_salt.config.stage import LossConfig, StageConfig
 from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.learning import steps, training
 from kaggle_salt.learning.averaging import reestimate_batch_norm

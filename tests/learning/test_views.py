@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import Config, ModelConfig
+from kaggle_salt.config.schema import Config, ModelConfig
 from kaggle_salt.learning.networks import build
 from kaggle_salt.learning.views import (
     FeatureNetwork,

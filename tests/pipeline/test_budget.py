@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.timing import StageCost
 from kaggle_salt.pipeline.budget import Budget, cost_of, fit, lengths_of, with_lengths

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.config_file import dump_config, load_config
+from kaggle_salt.config.file import dump_config, load_config
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import write_json
 from kaggle_salt.pipeline.choose import Chosen, choose_run, parse_folds
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_path
+from kaggle_salt.storage.files import write_json
 from tests.makers import put
 from tests.tiny import Heard, tiny_config
 

@@ -12,12 +12,12 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline import compare as module
 from kaggle_salt.pipeline.compare import compare
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.predictions import Predictions
+from kaggle_salt.storage.files import read_json, write_json
 from tests.tiny import Heard, configure
 
 HERE = Workspace()

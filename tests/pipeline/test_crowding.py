@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt import lease
-from kaggle_salt.lease import Holder
 from kaggle_salt.pipeline import crowding
 from kaggle_salt.pipeline.crowding import crowd
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage import lease
+from kaggle_salt.storage.lease import Holder
 from tests.test_lease import DEAD, ELSEWHERE, leave
 from tests.tiny import Heard, tiny_config
 

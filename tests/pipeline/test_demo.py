@@ -6,7 +6,7 @@ import cv2
 import pandas as pd
 import pytest
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.pipeline.demo import DEMO_OVERRIDES, run_demo
 from kaggle_salt.presets import preset_path
 from tests.tiny import draw_no_curves, files_under

@@ -11,7 +11,7 @@ import pytest
 
 from kaggle_salt.cli.console import ConsoleListener
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.files import atomic_path, read_json, write_json
+from kaggle_salt.storage.files import atomic_path, read_json, write_json
 from tests.test_lease import DEAD, leave
 from tests.tiny import files_under, refused, salt
 

@@ -12,10 +12,10 @@ from kaggle_salt.competition.metric import score
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.thresholds import best_decision
 from kaggle_salt.errors import ConfigError, TrainingError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.scores import Truth
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.tiny import N_TEST, Heard, files_under, forbid
 
 WORKSPACE = Workspace()  # the tests stand in its folder

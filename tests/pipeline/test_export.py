@@ -15,10 +15,10 @@ from PIL import Image
 
 from kaggle_salt import predictions
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.export import drawn_tiles, export_run
 from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.storage.files import read_json, write_json
 from tests.tiny import SIZE, Heard, files_under, forbid
 
 WORKSPACE = Workspace()  # the tests stand in its folder

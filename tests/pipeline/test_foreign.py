@@ -15,13 +15,13 @@ from kaggle_salt import predictions
 from kaggle_salt.competition.metric import score
 from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.choose import choose_run
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.foreign import ForeignReport, GivenFiles, import_predictions
 from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import files_under, salt
 

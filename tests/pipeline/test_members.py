@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from kaggle_salt import predictions
-from kaggle_salt.config_file import dump_config
+from kaggle_salt.config.file import dump_config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline.ensemble import Weights, ensemble
 from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.storage.files import read_json, write_json
 from tests.tiny import Heard, configure, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

@@ -18,12 +18,12 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.errors import DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.foreign import GivenFiles, import_predictions
 from kaggle_salt.pipeline.mosaic_rules import Mosaic, leave_one_out
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.makers import png, put, write_table
 from tests.tiny import draw_no_curves, refused, salt
 

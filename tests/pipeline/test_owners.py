@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import BusyError, ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline import ensemble as ensemble_module
 from kaggle_salt.pipeline import prepare
 from kaggle_salt.pipeline import train as train_module
@@ -25,6 +24,7 @@ from kaggle_salt.pipeline.submit import submit
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import FoldFolder, RunFolder
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.test_lease import DEAD, ELSEWHERE, leave
 from tests.tiny import files_under, tiny_config
 

@@ -15,11 +15,11 @@ from kaggle_salt import predictions, submit
 from kaggle_salt.competition.postprocess import STEPS
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning.keeping import halve_weights, read_origin
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pipeline.packed import ShipReport, ship
 from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.storage.files import read_json, write_json
 from tests.makers import png, put, write_competition
 from tests.sections import draw_section
 from tests.tiny import files_under, refused, salt

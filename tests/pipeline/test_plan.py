@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config, load_run_config
+from kaggle_salt.config.file import load_config, load_run_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.learning.timing import StageTime
 from kaggle_salt.pipeline import plan
@@ -18,6 +17,7 @@ from kaggle_salt.pipeline.plan import read_plan
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json, write_json
 from tests.pipeline.test_train import WORKSPACE, Interrupted
 from tests.tiny import Heard, forbid, tiny_config
 

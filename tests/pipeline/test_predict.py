@@ -11,7 +11,7 @@ from PIL import Image
 
 from kaggle_salt import decode, predict, predictions
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.pipeline import finished

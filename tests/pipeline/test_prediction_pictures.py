@@ -11,7 +11,7 @@ from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.postprocess import TileContext
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.pipeline import prediction_pictures

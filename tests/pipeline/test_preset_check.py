@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import build
 from kaggle_salt.pipeline.preset_check import PresetReport, StageReport, check_preset

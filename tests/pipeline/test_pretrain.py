@@ -12,10 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from kaggle_salt import pretrain as from_python
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.keeping import read_origin
 from kaggle_salt.pipeline.budget import Budget
@@ -27,6 +26,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import METHODS, preset_names, preset_path, recipe_path
 from kaggle_salt.runs import RunFolder, open_run
 from kaggle_salt.runs_pretraining import PretrainingRun
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.tiny import Heard, files_under, salt, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from kaggle_salt import predictions
 from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.fold import FoldSummary, read_summary, train_fold
 from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
@@ -22,6 +21,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.pseudo_origin import Confidence
 from kaggle_salt.runs import FoldFolder, RunFolder
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.tiny import N_TEST, SIZE, Heard, files_under, forbid, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

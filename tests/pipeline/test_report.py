@@ -9,7 +9,6 @@ import pytest
 
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json, write_json
 from kaggle_salt.pipeline import report_judging
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.report import make_report
@@ -17,6 +16,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import load
 from kaggle_salt.report.facts import Judged, Scored
 from kaggle_salt.report.page import made_for
+from kaggle_salt.storage.files import read_json, write_json
 from tests.tiny import Heard, files_under
 
 WORKSPACE = Workspace()  # the tests stand in its folder

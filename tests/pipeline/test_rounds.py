@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import read_json
 from kaggle_salt.pipeline.pseudo_label import pseudo_label
 from kaggle_salt.pipeline.rounds import train_rounds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import read_manifest
 from kaggle_salt.pseudo_origin import Confidence
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import read_json
 from tests.tiny import files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

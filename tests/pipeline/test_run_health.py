@@ -15,9 +15,9 @@ import pytest
 
 from kaggle_salt import Competition, Workspace, diagnose
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import SEAL_KEY, atomic_path, read_json, vouched, write_json
 from kaggle_salt.pipeline.signs import Sign
-from kaggle_salt.writing import leftovers
+from kaggle_salt.storage.files import SEAL_KEY, atomic_path, read_json, vouched, write_json
+from kaggle_salt.storage.writing import leftovers
 from tests.tiny import (
     draw_no_curves,
     files_under,

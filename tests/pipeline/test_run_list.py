@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaggle_salt.config_file import dump_config, load_config
-from kaggle_salt.files import read_json
+from kaggle_salt.config.file import dump_config, load_config
 from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.run_list import RunRow, list_runs
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_path
+from kaggle_salt.storage.files import read_json
 from tests.tiny import configure, salt
 
 HERE = Workspace()

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kaggle_salt.config import Config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.learning.keeping import ORIGIN, read_origin
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.starting_weights import origin_of_weights
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.tiny import Heard, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

@@ -16,10 +16,10 @@ from kaggle_salt.competition import kaggle_client, rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import score
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json, write_json
 from kaggle_salt.pipeline.submit import submit, upload, warn_of_masks
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions
+from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.makers import TinyCompetition, png, put, write_competition
 from tests.tiny import Heard, UploadStandIn, files_under
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_salt.config_file import load_run_config
+from kaggle_salt.config.file import load_run_config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.pipeline import sweep as module
 from kaggle_salt.pipeline.sweep import sweep

@@ -10,10 +10,9 @@ import pytest
 import tomli_w
 from safetensors.torch import load_file, save_file
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.learning import device
 from kaggle_salt.learning.fold import FoldSummary
 from kaggle_salt.pipeline.choose import choose_run
@@ -22,6 +21,7 @@ from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_origin import Confidence, Teachers
 from kaggle_salt.runs import FoldFolder, RunFolder
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.tiny import Heard, files_under, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder

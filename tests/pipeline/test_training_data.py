@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from kaggle_salt.competition import rle
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config import Channels, Config, InputConfig, ModelConfig, PseudoConfig
-from kaggle_salt.config_file import load_config
-from kaggle_salt.config_stage import ConsistencyConfig, StageConfig
+from kaggle_salt.config.file import load_config
+from kaggle_salt.config.schema import Channels, Config, InputConfig, ModelConfig, PseudoConfig
+from kaggle_salt.config.stage import ConsistencyConfig, StageConfig
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.files import file_hash, read_json
 from kaggle_salt.pipeline.members import predict_fold
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
@@ -25,6 +24,7 @@ from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import write_pseudo_labels
 from kaggle_salt.pseudo_origin import Confidence, MadeOf, Network, Teachers
 from kaggle_salt.runs import RunFolder
+from kaggle_salt.storage.files import file_hash, read_json
 from tests.makers import TinyCompetition, write_competition
 from tests.tiny import Heard, draw_no_curves, tiny_config
 

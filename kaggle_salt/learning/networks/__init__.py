@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import ConfigError, SaltError, nearest, reason
 from kaggle_salt.learning.networks import library
 from kaggle_salt.learning.networks.classic_unet import ClassicUnet

@@ -7,7 +7,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import ConfigError, SaltError
 from kaggle_salt.learning.networks.encoders import check_encoder, weights_argument
 from kaggle_salt.learning.networks.options import check_options

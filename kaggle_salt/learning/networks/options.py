@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from kaggle_salt.config_faults import in_words
+from kaggle_salt.config.faults import in_words
 from kaggle_salt.errors import ConfigError, nearest
 
 

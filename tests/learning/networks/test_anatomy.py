@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaggle_salt.config_file import load_config
+from kaggle_salt.config.file import load_config
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.networks import build, count_parameters
 from kaggle_salt.learning.networks.anatomy import INPUT, list_blocks, list_layers

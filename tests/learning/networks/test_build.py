@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import ON_ENCODER, WHOLE, build, check_size
 from kaggle_salt.learning.networks.salt_resnet import SaltResnet

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.networks import build, library
 from tests.learning.makers import push_down

@@ -14,7 +14,7 @@ import torchvision
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 
-from kaggle_salt.config import ModelConfig
+from kaggle_salt.config.schema import ModelConfig
 from kaggle_salt.errors import ConfigError, NetworkError
 from kaggle_salt.learning.networks import ON_ENCODER, build, library
 from kaggle_salt.learning.networks.encoders import make_encoder

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from kaggle_salt.writing import reserve
+from kaggle_salt.storage.writing import reserve
 
 
 def create_mapped(

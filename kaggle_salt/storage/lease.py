@@ -12,10 +12,11 @@ owner is whoever holds the highest number.
   ``/proc``, only the heartbeat tells: a thread touches the file every :data:`BEAT_EVERY` seconds,
   and one that was not touched for :data:`DEAD_AFTER` seconds is dead. The time is that of the
   disk, so that the clocks of two machines need not agree.
-- *Looking.* Before each file that it writes in the folder (see :func:`kaggle_salt.writing.guarded`)
-  the owner looks whether its own lease is still there: whoever takes over removes it, a claim that
-  fails does not. If it is gone, the owner stops with a :class:`BusyError` and writes nothing. So
-  one that was thought dead, its machine asleep or its disk away, does no harm.
+- *Looking.* Before each file that it writes in the folder (see
+  :func:`kaggle_salt.storage.writing.guarded`) the owner looks whether its own lease is still
+  there: whoever takes over removes it, a claim that fails does not. If it is gone, the owner
+  stops with a :class:`BusyError` and writes nothing. So one that was thought dead, its machine
+  asleep or its disk away, does no harm.
 - *Giving back.* The file goes in the end, and with it the folder if nothing else is in it.
 """
 
@@ -38,8 +39,8 @@ from datetime import datetime
 from pathlib import Path
 
 from kaggle_salt.errors import BusyError
-from kaggle_salt.files import create_text
-from kaggle_salt.writing import guarded
+from kaggle_salt.storage.files import create_text
+from kaggle_salt.storage.writing import guarded
 
 #: Seconds between two heartbeats.
 BEAT_EVERY = 10.0

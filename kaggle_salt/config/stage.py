@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kaggle_salt.config_table import (
+from kaggle_salt.config.table import (
     PositiveFloat,
     PositiveInt,
     Probability,

@@ -3,7 +3,7 @@
 A configuration has the tables ``[input]``, ``[model]``, ``[augment]``, ``[training]``,
 ``[pretext]``, ``[pseudo]`` and ``[inference]``, and ``[[stage]]`` blocks that are trained in
 order. Every key has a default except a stage's ``name`` and ``epochs``.
-:mod:`kaggle_salt.config_file` reads it from TOML; :mod:`kaggle_salt.config_readers` says of each
+:mod:`kaggle_salt.config.file` reads it from TOML; :mod:`kaggle_salt.config.readers` says of each
 key under which choices anything reads it.
 """
 
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from kaggle_salt.config_stage import StageConfig
-from kaggle_salt.config_table import (
+from kaggle_salt.config.stage import StageConfig
+from kaggle_salt.config.table import (
     LARGEST_SEED,
     PositiveInt,
     Probability,

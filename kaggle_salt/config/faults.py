@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_readers import KeyPath, Reader, shown
+from kaggle_salt.config.readers import KeyPath, Reader, shown
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, nearest, shortened
 
 #: Options of commands that stand for a key.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kaggle_salt.reading import read_bytes
+from kaggle_salt.storage.reading import read_bytes
 
 #: Bytes of the largest table: run lengths of a hundred thousand tiles take a tenth.
 LARGEST_TABLE = 1 << 30

@@ -12,12 +12,12 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_faults import Fault, Origin, config_error, idle, invalid
-from kaggle_salt.config_readers import KeyPath, is_given, read_part, unread
+from kaggle_salt.config.faults import Fault, Origin, config_error, idle, invalid
+from kaggle_salt.config.readers import KeyPath, is_given, read_part, unread
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, nearest, shortened
-from kaggle_salt.files import read_json
-from kaggle_salt.reading import parse, read_bytes
+from kaggle_salt.storage.files import read_json
+from kaggle_salt.storage.reading import parse, read_bytes
 
 #: Levels of tables and lists that a configuration may have.
 DEEPEST = 16
@@ -39,7 +39,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, recipe: Path | Non
     """Read a preset, or a configuration of one's own, and apply ``--set`` overrides.
 
     A key that is written down and that nothing reads is refused: see
-    :mod:`kaggle_salt.config_readers`. One that something reads until an override chooses
+    :mod:`kaggle_salt.config.readers`. One that something reads until an override chooses
     otherwise is passed over.
 
     Args:

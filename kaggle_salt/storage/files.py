@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_salt.errors import DataError
-from kaggle_salt.reading import parse, read_bytes
-from kaggle_salt.writing import ask_for, temporary_beside
+from kaggle_salt.storage.reading import parse, read_bytes
+from kaggle_salt.storage.writing import ask_for, temporary_beside
 
 #: Where an artefact's document holds the hash of its data, as :func:`files_hash` gives it.
 HASH_KEY = "content_hash"

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kaggle_salt.config import Config
-from kaggle_salt.config_stage import StageConfig
+from kaggle_salt.config.schema import Config
+from kaggle_salt.config.stage import StageConfig
 
 #: Where a key stands: names of tables and keys, and the number of a stage.
 KeyPath = tuple[str | int, ...]
