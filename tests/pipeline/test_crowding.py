@@ -26,8 +26,11 @@ def other(folder: Path, threads: str) -> Iterator[int]:
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     told = {**environment, **({"OMP_NUM_THREADS": threads} if threads else {})}
     process = subprocess.Popen(
-        [sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, env=told
-    )
+        [sys.executable, "-S", "-c", "input(0)"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=told,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.read(1) == b"0"  # its environment can be read from here on
     began = lease._began(process.pid)
     mine = Holder.this_process()
     folder.mkdir(parents=True)
