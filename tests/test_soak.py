@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from tests import soak
 from tests.soak import Round, Tally, import_all, quick_pictures
 from tests.soak_child import Plan
@@ -17,7 +15,7 @@ STRIDE = 29
 
 
 def test_a_way_that_is_killed_at_many_places_ends_as_if_nothing_had_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """By turns with SIGKILL and with signals that ask for an end."""
     kinds = [soak.KILL, *soak.ENDS]
