@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ ORIGIN_KEYS = ("train_hash", "folds_hash", "pseudo_teachers")
 
 
 @dataclass(frozen=True)
-class TrainingFolder:
+class TrainingFolder(ABC):
     """What one training leaves behind, a fold's or a pretraining's.
 
     It is finished once its summary is there, which is written last.
@@ -77,23 +78,23 @@ class TrainingFolder:
             else:
                 path.unlink(missing_ok=True)
 
+    @abstractmethod
     def origin(self) -> dict[str, Any]:
         """What the weights say of their training, wherever they are copied to."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def anew(self) -> str:
         """The command that does this training anew, and touches no other."""
-        raise NotImplementedError
 
     @property
     def resumed(self) -> str:
         """The command that goes on with this training."""
         return shlex.join([*shlex.split(self.anew)[:-1], "--resume"])
 
+    @abstractmethod
     def variation(self, name: str, *settings: object) -> str:
         """The command for the same training with other settings, in the run ``<run>-<name>``."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,15 @@ def test_the_next_writer_clears_what_the_dead_left(tmp_path: Path) -> None:
         assert leftovers(tmp_path) == []
 
 
+def test_one_of_many_files_is_written_without_a_look_at_the_others(tmp_path: Path) -> None:
+    left = killed_while_it_writes(tmp_path / "a-mask.png")
+    with atomic_path(tmp_path / "b-mask.png", tidy=False) as temporary:
+        temporary.touch()
+    assert leftovers(tmp_path) == [left]
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b-mask.png"]
+
+
 def test_a_living_writers_file_stays(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "slow.npy") as temporary:
         write_text(tmp_path / "quick.csv", "")

@@ -6,7 +6,6 @@ leads to another folder; its :data:`INDEX` is written last and says that it is w
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -145,13 +144,14 @@ def read_index(folder: Path, names: Iterable[str]) -> dict[str, Any] | None:
     """
     arrays = array_paths(folder, names)
     remembered, stamps = folder / VERIFIED, [_stamp(path) for path in (folder / INDEX, *arrays)]
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         if parse(json.loads, remembered.read_text(encoding="ascii")) == stamps:
             return read_json(folder / INDEX, known=True)
     index = read_json(folder / INDEX)
     if index.get(HASH_KEY) != files_hash(arrays):
         return None
-    with contextlib.suppress(OSError):  # another's cache, or a full disk: the next call reads too
+    # Another's cache, or a full disk: the next call reads too.
+    with suppress(OSError, NoRoomError):
         write_text(remembered, json.dumps(stamps))
     return index
 

@@ -187,7 +187,7 @@ def appears(path: Path, patience: float = LATE) -> bool:
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to save their state and end; kill those that do not, or on a second Ctrl-C."""
+    """Ask processes to save their state and end; kill those that do not."""
     try:
         for process in processes:
             process.terminate()

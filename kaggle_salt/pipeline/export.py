@@ -18,6 +18,7 @@ from kaggle_salt.errors import ConfigError, nearest
 from kaggle_salt.learning.export import COMPUTE, export_onnx, require_packages
 from kaggle_salt.learning.fold import final_framing, load_networks, read_summary
 from kaggle_salt.pipeline.choose import parse_folds
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT
 from kaggle_salt.pipeline.finished import tile_shape_of
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -168,7 +169,7 @@ def _decision(
     workspace: Workspace, run: RunFolder, folds: Sequence[int], listener: Listener
 ) -> dict[str, str]:
     """The rule of the ensemble that is of this run alone, if it was chosen for these networks."""
-    document = workspace.ensembles / run.name / "ensemble.json"
+    document = workspace.ensembles / run.name / DOCUMENT
     if not document.exists():
         return {}
     made = read_json(document)

@@ -24,7 +24,7 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import final_framing, load_networks
 from kaggle_salt.learning.inference import predict
-from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT, chosen_rule, without_neighbours
 from kaggle_salt.pipeline.members import trained_folds
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder, open_run
@@ -135,7 +135,7 @@ def _open(run: RunFolder) -> FinishedRun:
 
 def _decision(run: RunFolder) -> tuple[dict[str, Any] | None, Path]:
     """What was decided for a run alone: with it, or in the ensemble of its name; and where."""
-    own = run.path / "ensemble.json"
+    own = run.path / DOCUMENT
     if own.exists():
         return read_json(own), own
     document = run.path.parent / "ensemble" / run.name / own.name

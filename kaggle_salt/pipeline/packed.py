@@ -24,7 +24,7 @@ from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles, sound_weights
 from kaggle_salt.learning.keeping import halve_weights
-from kaggle_salt.pipeline.ensemble_document import chosen_rule, without_neighbours
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT, chosen_rule, without_neighbours
 from kaggle_salt.pipeline.finished import (
     FinishedRun,
     ready_run,
@@ -110,7 +110,7 @@ def ship(
     report = _compared(finished, fold, rule, packed, competition, device)
     member = {"run": packed.name, "weight": 1.0, "folds": {str(fold): weights_hash}}
     kept = {key: made[key] for key in _KEPT if key in made}
-    write_json(out / "ensemble.json", {"name": packed.name, "members": [member], **kept})
+    write_json(out / DOCUMENT, {"name": packed.name, "members": [member], **kept})
     manifest = _manifest(finished, fold, packed, report, taught)
     write_text(out / "README.md", model_card(manifest, made, report.megabytes))
     write_text(packed.config, finished.run.config.read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def _refuse_unready(finished: FinishedRun, fold: int) -> Mapping[str, Any]:
 def _teachers(workspace: Workspace, name: str | None) -> dict[str, Any] | None:
     if name is None:
         return None
-    documents = {path.parent.name: path for path in workspace.ensembles.glob("*/ensemble.json")}
+    documents = {path.parent.name: path for path in workspace.ensembles.glob(f"*/{DOCUMENT}")}
     if name not in documents:
         raise ConfigError(
             f"there is no ensemble '{name}'",
@@ -274,11 +274,11 @@ def predict_test_tiles(
         if predictions.load_same(folder / "test", ids, manifest, listener.warn) is None:
             levels_of = tile_predictor(finished, device)
             progress = listener.progress(f"{run.name}: test tiles")
-            (folder / "ensemble.json").unlink(missing_ok=True)  # it is for other numbers
+            (folder / DOCUMENT).unlink(missing_ok=True)  # it is for other numbers
             with predictions.create(folder / "test", ids, competition.tile_shape, manifest) as out:
                 for block in blocks(out, tiles):
                     out[block] = levels_of(tiles[block])
                     progress(min(block.stop, len(ids)), len(ids))
         made["test_hash"] = predictions.stated_hash(folder / "test")
-        write_json(folder / "ensemble.json", made)
+        write_json(folder / DOCUMENT, made)
     return run.name

@@ -26,6 +26,7 @@ from kaggle_salt.sections.images import ImageSection, read_image
 from kaggle_salt.sections.inputs import find_images, refuse_clashes
 from kaggle_salt.sections.outputs import Outputs, write_outputs
 from kaggle_salt.sections.tiling import OVERLAP, Grid, predict_sections
+from kaggle_salt.storage.writing import clear_leftovers
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def predict(
     listener = listener or Listener()
     paths = find_images(images)
     refuse_clashes(paths, out, overwrite=overwrite)
+    clear_leftovers(out)
     finished = ready_run(workspace, run=run, model=model, listener=listener)
     rule, decided_by = deciding_rule(finished, threshold)
     headers = {path: read_header(path) for path in paths}

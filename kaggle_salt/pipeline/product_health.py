@@ -9,7 +9,7 @@ from typing import Any
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.errors import DataError, SaltError, reason, salt_command
 from kaggle_salt.learning.fold import read_summary
-from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT, make_ensemble_again
 from kaggle_salt.pipeline.signs import Sign, artefact_sign
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import FOREIGN, RunFolder
@@ -23,7 +23,7 @@ def look_at_products(workspace: Workspace, run: RunFolder) -> Iterator[Sign]:
         workspace: Where ensembles and submissions lie.
         run: The run.
     """
-    for document in sorted(workspace.ensembles.glob("*/ensemble.json")):
+    for document in sorted(workspace.ensembles.glob(f"*/{DOCUMENT}")):
         yield from _ensemble(document, run)
     for document in sorted(workspace.submissions.glob("*.json")):
         yield from _submission(document, run)

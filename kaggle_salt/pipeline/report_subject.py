@@ -10,7 +10,7 @@ from typing import Any
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.pipeline.ensemble_document import make_ensemble_again
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT, make_ensemble_again
 from kaggle_salt.pipeline.members import Member, as_made, open_members
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder
@@ -84,7 +84,7 @@ def find_subject(
     if run.config.exists():
         return Subject(name, run.path, (Member(run, (), 1.0),))
     folder = workspace.ensembles / name.removeprefix(ENSEMBLE)
-    if (folder / "ensemble.json").exists():
+    if (folder / DOCUMENT).exists():
         return _ensemble(workspace, folder, competition, listener)
     known = workspace.known_names()
     raise ConfigError(
@@ -125,10 +125,10 @@ def _last_run(workspace: Workspace, listener: Listener) -> str:
 def _ensemble(
     workspace: Workspace, folder: Path, competition: Competition, listener: Listener
 ) -> Subject:
-    document = read_json(folder / "ensemble.json")
+    document = read_json(folder / DOCUMENT)
     if not document.keys() >= _KEYS or "rule" not in document["decision"]:
         raise DataError(
-            f"{folder / 'ensemble.json'} does not tell members, decision and scores",
+            f"{folder / DOCUMENT} does not tell members, decision and scores",
             expected="the file as salt ensemble writes it",
             next_step="make the ensemble again, with the same --name",
         )

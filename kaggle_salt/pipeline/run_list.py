@@ -10,6 +10,7 @@ from typing import Any
 from kaggle_salt.config.file import differences, load_config, load_run_config
 from kaggle_salt.errors import SaltError, reason
 from kaggle_salt.learning.fold import read_summary
+from kaggle_salt.pipeline.ensemble_document import DOCUMENT
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.predictions import load
 from kaggle_salt.presets import list_presets, preset_path
@@ -62,7 +63,7 @@ def list_runs(workspace: Workspace) -> list[RunRow]:
         if path.is_dir() and path != workspace.ensembles and not path.name.startswith(".")
     ]
     rows = [_row_of_run(run) for run in runs]
-    ensembles = sorted(path.parent for path in workspace.ensembles.glob("*/ensemble.json"))
+    ensembles = sorted(path.parent for path in workspace.ensembles.glob(f"*/{DOCUMENT}"))
     rows += [_row_of_ensemble(path) for path in ensembles]
     return sorted(rows, key=lambda row: (row.date, row.name))
 
@@ -138,11 +139,11 @@ def _row_of_foreign(run: RunFolder, told: dict[str, Any]) -> RunRow:
 
 def _row_of_ensemble(folder: Path) -> RunRow:
     name = f"ensemble/{folder.name}"
-    told, troubles = _read(folder / "ensemble.json")
+    told, troubles = _read(folder / DOCUMENT)
     measured = told.get("out_of_fold", {})
     if not isinstance(measured, dict) or not measured:
         return RunRow(name, "ensemble", trouble="; ".join(troubles) or "it has no scores")
-    made = datetime.fromtimestamp((folder / "ensemble.json").stat().st_mtime, UTC)
+    made = datetime.fromtimestamp((folder / DOCUMENT).stat().st_mtime, UTC)
     return RunRow(
         name, "ensemble", tiles=int(_number(measured.get("tiles")) or 0),
         score=_number(measured.get("score_at_half")), date=_date(made.isoformat()),

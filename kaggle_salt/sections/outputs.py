@@ -83,5 +83,5 @@ def draw_overlay(section: Section, salt: NDArray[np.uint8]) -> NDArray[np.uint8]
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     _, data = cv2.imencode(".png", pixels)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, tidy=False) as temporary:  # one of many
         temporary.write_bytes(data.tobytes())

@@ -21,6 +21,7 @@ from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.sections.segy import Survey, open_traces
 from kaggle_salt.sections.survey_lines import Line
 from kaggle_salt.storage.files import atomic_path, read_json, write_json
+from kaggle_salt.storage.writing import clear_leftovers
 
 #: In the folder of the lines, what they are made of.
 MADE_OF = "made-of.json"
@@ -69,6 +70,7 @@ class SurveyFiles:
                 expected="a folder without a result of this survey",
                 next_step="--out FOLDER, or --overwrite to replace it",
             )
+        clear_leftovers(self.lines)
         document = self.lines / MADE_OF
         if self.lines.exists():
             if (found := _told(document)) == made_of:
@@ -95,7 +97,7 @@ class SurveyFiles:
 
     def write_line(self, line: Line, levels: NDArray[np.uint8]) -> None:
         """Write the probabilities of a line, uint8 ``[samples, N]``."""
-        with atomic_path(self.line(line)) as temporary:
+        with atomic_path(self.line(line), tidy=False) as temporary:  # one of many
             np.ascontiguousarray(levels.T).tofile(temporary)
 
     def read_line(self, line: Line) -> NDArray[np.uint8]:

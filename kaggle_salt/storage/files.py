@@ -34,12 +34,13 @@ WRITE_AGAIN = "run the command that writes it again, or restore it from a copy"
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; flush and rename it when the block ends well.
 
-    A reader sees the old file or the new one, never half of either.
+    A reader sees the old file or the new one, never half of either. For ``tidy`` see
+    :func:`kaggle_salt.storage.writing.temporary_beside`.
     """
-    with temporary_beside(path) as temporary:
+    with temporary_beside(path, tidy=tidy) as temporary:
         yield temporary
         _flush(temporary)
         ask_for(path)

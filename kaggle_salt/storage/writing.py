@@ -67,17 +67,21 @@ def ask_for(path: Path) -> None:
 
 
 @contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
+def temporary_beside(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     """An empty file in the folder of ``path``, removed in the end unless it was renamed.
 
-    What others left in that folder who were killed while they wrote is cleared.
+    Args:
+        path: The file to be.
+        tidy: Clear what others left in that folder who were killed while they wrote. Whoever
+            writes many files there does it once, with :func:`clear_leftovers`: it looks at each.
 
     Raises:
         NoRoomError: The block failed because no more can be written.
     """
     ask_for(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(path.parent)
+    if tidy:
+        clear_leftovers(path.parent)
     chance = secrets.token_hex(3)[:5]
     temporary = path.with_name(f".{path.name}.{_host()}{chance}{path.suffix}")
     lock = -1
@@ -188,7 +192,7 @@ def _told_of_room(path: Path, temporary: Path) -> Iterator[None]:
         told = _lack_of_room(temporary, error)
         if told is None:
             raise
-        library = "" if isinstance(error, OSError) and error.errno in _NO_ROOM else reason(error)
+        library = "" if getattr(error, "strerror", None) == told else reason(error)
         raise NoRoomError(
             f"there is no room in {path.parent} for {path.name}: {told}"
             + f" ({library})" * bool(library),

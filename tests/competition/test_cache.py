@@ -10,6 +10,7 @@ from kaggle_salt.competition import cache
 from kaggle_salt.errors import DataError
 from kaggle_salt.predictions import map_array
 from kaggle_salt.storage.files import read_json
+from kaggle_salt.storage.writing import NoRoomError
 
 
 @pytest.fixture
@@ -124,3 +125,19 @@ def test_arrays_are_read_whole_once_and_again_after_they_were_touched(
     (tmp_path / cache.VERIFIED).write_bytes(b"\xff[")
     assert cache.read_index(tmp_path, layout)
     assert len(hashed) == 4
+
+
+def test_arrays_are_read_where_there_is_no_room_to_remember_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, text: str) -> None:
+        raise NoRoomError(
+            f"there is no room for {path.name}", expected="room", next_step="make room"
+        )
+
+    layout = {"images": (np.uint8, (2,))}
+    with cache.new_arrays(tmp_path, layout):
+        pass
+    monkeypatch.setattr(cache, "write_text", no_room)
+    assert cache.read_index(tmp_path, layout)
+    assert not (tmp_path / cache.VERIFIED).exists()
