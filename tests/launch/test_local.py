@@ -130,11 +130,12 @@ def test_ctrl_c_ends_all_in_order(tmp_path: Path) -> None:
 
 def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaggle_salt.launch.tasks.GRACE", 0.05)
-    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); say('ready'); time.sleep(60)"
-    run = engine(1)
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); say(os.getpid()); say('ready')"
+    task = script(tmp_path, 0, f"{deaf}; time.sleep(60)")
     with pytest.raises(KeyboardInterrupt):
-        follow(run, [script(tmp_path, 0, deaf)], Interrupts(1))
-    assert not [one for one in psutil.Process().children() if one.is_running()]
+        follow(engine(1), [task], Interrupts(1))
+    _, pid, _ = task.log.read_text(encoding="utf-8").splitlines()
+    assert not psutil.pid_exists(int(pid))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child")
