@@ -572,10 +572,6 @@ SITUATIONS: dict[str, list[Situation]] = {
                   all_of(BOTH, edit_sealed(MADE_BOTH, '"1": "', '"1": "0')),
                   ("runs/ensemble/both/*",)),
     ],
-    "report_subject:_ensemble#2": [
-        Situation(("report", "both"), all_of(BOTH, without("decision", "rule", "level")),
-                  ("runs/ensemble/both/*",)),
-    ],
     "report_judging:_refuse_other_tiles": [
         Situation(
             ("report", "both"),

@@ -9,15 +9,16 @@ from typing import Any
 
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
-from kaggle_salt.pipeline.ensemble_document import DOCUMENT, make_ensemble_again
+from kaggle_salt.errors import ConfigError, nearest, salt_command
+from kaggle_salt.pipeline.ensemble_document import (
+    DOCUMENT,
+    chosen_rule,
+    make_ensemble_again,
+    read_ensemble,
+)
 from kaggle_salt.pipeline.members import Member, as_made, open_members
 from kaggle_salt.pipeline.workspace import ENSEMBLE, Listener, Workspace
 from kaggle_salt.runs import RunFolder
-from kaggle_salt.storage.files import read_json
-
-#: What every ensemble's document says.
-_KEYS = {"how", "members", "decision", "out_of_fold"}
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,12 @@ def _last_run(workspace: Workspace, listener: Listener) -> str:
 def _ensemble(
     workspace: Workspace, folder: Path, competition: Competition, listener: Listener
 ) -> Subject:
-    document = read_json(folder / DOCUMENT)
-    if not document.keys() >= _KEYS or "rule" not in document["decision"]:
-        raise DataError(
-            f"{folder / DOCUMENT} does not tell members, decision and scores",
-            expected="the file as salt ensemble writes it",
-            next_step="make the ensemble again, with the same --name",
-        )
-    again = make_ensemble_again(document)
-    made = Made(document, Rule.from_json(document["decision"]["rule"], next_step=again),
-                document["how"])  # fmt: skip
+    document = read_ensemble(folder)
+    made = Made(document, chosen_rule(folder, document), document.get("how", "mean"))
     runs = [one["run"] for one in document["members"]]
     weights = [float(one["weight"]) for one in document["members"]]
     members = _members(workspace, runs, weights, competition, listener)
-    then = as_made(members, document["members"], next_step=again)
+    then = as_made(members, document["members"], next_step=make_ensemble_again(document))
     search = document.get("search") or {"climb": {"weights": {}}}
     others = [name for name, weight in search["climb"]["weights"].items() if not weight]
     left_out = _members(workspace, others, None, competition, listener) if others else ()

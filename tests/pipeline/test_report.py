@@ -190,7 +190,7 @@ def test_an_ensemble_of_other_networks_is_refused(trained: Path) -> None:
 
 def test_an_ensemble_that_says_too_little_is_refused(trained: Path) -> None:
     write_json(trained / "runs/ensemble/old/ensemble.json", {"members": []})
-    with pytest.raises(DataError, match="does not tell members, decision and scores"):
+    with pytest.raises(DataError, match="name is missing"):
         make_report(WORKSPACE, "old")
 
 
