@@ -36,8 +36,6 @@ def decision_kernel(setting: Setting) -> Measurement:
     # one tile's tenth is 1/36,000 at full size: a float's rounding is far below
     equal = np.allclose(our_scores[list(PEER_LEVELS)], kernel_scores, rtol=0, atol=1e-9)
     require_equal(equal, "scores", "the kernel")
-    best = search(truth[few], probabilities[few]).score
-    require_equal(best >= max(kernel_scores) - 1e-9, "best scores", "the kernel")
     return in_turn(
         lambda: search(truth, probabilities),
         lambda: peers.histogram2d_scores(truth[few], probabilities[few], PEER_LEVELS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,8 +104,10 @@ def _print_ensemble(report: EnsembleReport) -> None:
 
         print_gains(report.mosaic)
     chosen = "weights and decision" if report.search else "the decision"
+    rule = report.decision.rule
+    stays = replace(rule, steps=()) == type(rule)()
     typer.echo(
-        f"decision: {report.decision.rule}\n"
+        f"decision: {rule}{'; no other is better by a standard error' * stays}\n"
         f"score to quote: {honest.score:.4f} {interval_text(honest.interval)}, "
         f"{chosen} chosen on the other tiles each time"
     )

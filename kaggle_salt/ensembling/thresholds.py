@@ -2,8 +2,13 @@
 
 The rule itself stands in :mod:`kaggle_salt.competition.decision`. The search is exact: it
 judges every level together with every minimum area that changes a mask, on masks as the steps
-that follow will leave them. Both were then chosen on the tiles they are scored on, so
-:func:`cross_fitted_score` says what such a choice earns on tiles it has not seen.
+that follow will leave them.
+
+The highest score is that of a jagged surface: a few tiles make the difference between one level
+and the next, and on other tiles another peak is the highest. So the search takes what changes
+least among all that the tiles cannot tell from the best: the one-standard-error rule (Breiman et
+al., *Classification and Regression Trees*, 1984), on paired differences. What such a choice earns
+on tiles that it has not seen is said by :func:`cross_fitted_score`.
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from kaggle_salt.competition.decision import DEFAULT_LEVEL, LEVELS, PLAIN_RULE, Rule
+from kaggle_salt.competition.decision import LEVELS, PLAIN_RULE, Rule
 from kaggle_salt.competition.metric import scores_from_counts
 from kaggle_salt.ensembling.bootstrap import bootstrap_interval
 from kaggle_salt.ensembling.histograms import TileHistograms, count_tiles
+from kaggle_salt.ensembling.surface import Surface, blank_tenths
 from kaggle_salt.errors import DataError
 
 #: Parts that the tiles are dealt into when there is only one fold to cross-fit on.
@@ -57,14 +63,11 @@ class CrossFit:
 
 
 def search(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> Decision:
-    """Find the level and the minimum area with the highest mean score.
+    """Find the level and the minimum area to decide by, as :func:`best_decision` chooses them.
 
     Args:
         truth: bool ``[N, H, W]``; may be memory-mapped.
         probabilities: uint8 ``[N, H, W]``, probability = value / 255; may be memory-mapped.
-
-    Returns:
-        The best decision, as :func:`best_decision` chooses it.
 
     Raises:
         DataError: There is no tile, or the arrays are not of these types and one shape.
@@ -73,28 +76,28 @@ def search(truth: NDArray[np.bool_], probabilities: NDArray[np.uint8]) -> Decisi
 
 
 def best_decision(histograms: TileHistograms) -> Decision:
-    """Find the level and the minimum area with the highest mean score.
+    """Find the level and the minimum area to decide by.
+
+    In question are those that lose less than one standard error against the highest score of all:
+    with the tenths of a score that each tile loses, those whose sum is 0, or has a square below
+    the sum of the squares. Among them the choice falls as near as it can to changing nothing:
+    first the smallest minimum area, then the level nearest to 127, then the lower of two levels
+    as near.
 
     The steps that follow are those that the histograms know of; each counts as it will be
     applied, but for one that has to be applied to be judged: level and minimum area are chosen
     without it, and the score is with it.
 
-    Where several are equally good the tiles leave the choice open, and it falls as near as it
-    can to changing nothing: first the smallest minimum area, then the level nearest to 127,
-    then the lower of two levels as near. Score and interval are those of the very tiles that
-    chose, and so a little too high; :func:`cross_fitted_score` has the honest ones.
+    Score and interval are those of the very tiles that chose, and so a little too high;
+    :func:`cross_fitted_score` has the honest ones.
 
     Raises:
         DataError: There is no tile.
     """
     if not len(histograms):
         raise DataError("there are no tiles to choose a threshold on", expected="at least one")
-    steps = histograms.post.steps
-    min_areas, totals = _best_min_areas(histograms)
-    levels = np.flatnonzero(totals == totals.max())
-    preferred = np.lexsort((levels, np.abs(levels - DEFAULT_LEVEL), min_areas[levels]))[0]
-    level = levels[preferred]
-    return score_at(histograms, Rule(int(level), int(min_areas[level]), steps))
+    level, min_area = Surface.of(histograms).choose()
+    return score_at(histograms, Rule(level, min_area, histograms.post.steps))
 
 
 def score_at(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> Decision:
@@ -181,7 +184,7 @@ def curve(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> pd.DataFrame:
     total = np.zeros(LEVELS, dtype=np.int64)
     settled = histograms.settled_by(rule.steps)[:, np.newaxis]
     for chunk, part in histograms.parts():
-        blank = _blank_tenths(part)[:, np.newaxis]
+        blank = blank_tenths(part)[:, np.newaxis]
         tenths = np.where(part.predicted_area < rule.min_area, blank, part.tenths)  # [n, 256]
         total += np.where(settled[chunk] < 0, tenths, settled[chunk]).sum(axis=0, dtype=np.int64)
     thresholds = np.arange(LEVELS) / (LEVELS - 1)
@@ -206,44 +209,3 @@ def tile_scores(histograms: TileHistograms, rule: Rule = PLAIN_RULE) -> NDArray[
     scores = scores_from_counts(intersection * kept, histograms.truth_area, predicted_area * kept)
     settled = histograms.settled_by(rule.steps)
     return np.where(settled < 0, scores, settled / 10)
-
-
-def _best_min_areas(
-    histograms: TileHistograms,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For every level the best of all minimum areas, and the sum of tenths that it earns.
-
-    What emptying the masks of each area would gain is added up over the areas: the sums are the
-    gains of every minimum area. A tile that a step settles earns the same at every level, emptied
-    or not.
-
-    Returns:
-        The least of the minimum areas that are equally good, 0 where none helps, and the sum
-        over the tiles. Both int64 ``[256]``.
-    """
-    min_areas = np.zeros(LEVELS, dtype=np.int64)
-    totals = np.empty(LEVELS, dtype=np.int64)
-    blank = _blank_tenths(histograms)
-    areas = np.empty((LEVELS, len(histograms)), dtype=np.int32)
-    tenths = np.empty((LEVELS, len(histograms)), dtype=np.int8)
-    for chunk, part in histograms.parts():
-        areas[:, chunk] = part.predicted_area.T
-        tenths[:, chunk] = part.tenths.T
-    settled = histograms.settled_by(histograms.post.steps)
-    rows = np.flatnonzero(settled >= 0)
-    areas[:, rows], tenths[:, rows], blank[rows] = 0, settled[rows], settled[rows]
-    for level in range(LEVELS):
-        # whole numbers, and exact as floats
-        gain_of_area = np.bincount(areas[level], weights=blank - tenths[level])
-        gains = np.cumsum(gain_of_area)  # of emptying every mask up to an area
-        largest = gains.argmax()
-        totals[level] = tenths[level].sum(dtype=np.int64)
-        if gains[largest] > 0:
-            min_areas[level] = largest + 1
-            totals[level] += int(gains[largest])
-    return min_areas, totals
-
-
-def _blank_tenths(histograms: TileHistograms) -> NDArray[np.int8]:
-    """Ten times the score of an empty prediction for each tile, int8 ``[N]``."""
-    return np.where(histograms.truth_area == 0, 10, 0).astype(np.int8)

@@ -57,21 +57,30 @@ def noisy_tiles(count: int, seed: int = 0, side: int = 3, values: int = 256) -> 
     return truth, (leaning * (255 // (values - 1))).astype(np.uint8)
 
 
-def best_by_trying_everything(truth: NDArray[np.bool_], values: NDArray[np.uint8]) -> list[int]:
+def chosen_of(tenths: dict[tuple[int, int], NDArray[np.int64]]) -> tuple[int, int]:
+    """Minimum area and level that change least, of those within a standard error of the best."""
+    preferred = sorted(tenths, key=lambda pair: (pair[0], abs(pair[1] - 127), pair[1]))
+    best = max(preferred, key=lambda pair: tenths[pair].sum())  # the first of equals
+    for pair in preferred:
+        lost = tenths[best] - tenths[pair]
+        error = lost.std(ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else 0
+        if lost.mean() == 0 or lost.mean() < error - 1e-12:
+            return pair
+    raise AssertionError("the best is in question")
+
+
+def chosen_by_trying_everything(truth: NDArray[np.bool_], values: NDArray[np.uint8]) -> list[int]:
     """Level, minimum area and sum of tenths, by thresholding masks for each and every pair."""
-    levels = sorted(range(256), key=lambda level: (abs(level - 127), level))
-    masks = {level: values > level for level in levels}
-    areas = {level: masks[level].sum(axis=(1, 2)) for level in levels}
-    scores = {level: image_scores(truth, masks[level]) for level in levels}
-    if_empty = image_scores(truth, np.zeros_like(truth))
-    best = [0, 0, -1]
-    for min_area in range(truth[0].size + 2):
-        for level in levels:
-            kept = np.where(areas[level] < min_area, if_empty, scores[level])
-            total = round(10 * kept.sum())
-            if total > best[2]:
-                best = [level, min_area, total]
-    return best
+    if_empty = np.rint(10 * image_scores(truth, np.zeros_like(truth))).astype(int)
+    tenths = {}
+    for level in range(256):
+        masks = values > level
+        scores = np.rint(10 * image_scores(truth, masks)).astype(int)
+        for min_area in range(truth[0].size + 2):
+            kept = masks.sum(axis=(1, 2)) >= min_area
+            tenths[min_area, level] = np.where(kept, scores, if_empty)
+    min_area, level = chosen_of(tenths)
+    return [level, min_area, tenths[min_area, level].sum()]
 
 
 # --- the search
@@ -119,12 +128,26 @@ def test_one_tile_whose_best_mask_is_none() -> None:
     assert (decision.rule, decision.score) == (Rule(255, 0), 1.0)
 
 
+def test_what_may_be_chance_changes_nothing() -> None:
+    """Levels that differ on a few of many tiles, for the better and for the worse."""
+    truth, values = two_tiles(speck=0)
+    truth, values = np.repeat(truth[:1], 100, axis=0), np.repeat(values[:1], 100, axis=0)
+    values[:, 0, 1] = values[:, 1, 0] = values[:, 1, 1] = values[:, 0, 0] = 200
+    values[:5, :2, 2:] = 150  # better above level 150 ...
+    values[5:9, 0, :2] = 140  # ... and worse
+    values[:, :2, 2:][5:] = 0
+    assert search(truth, values).rule == Rule(127, 0)
+    assert curve(count_tiles(truth, values))["score"].idxmax() == 150
+    values[5:9, 0, :2] = 200
+    assert search(truth, values).rule == Rule(150, 0), "what only helps is no chance"
+
+
 @law
 @given(seed=seeds, count=st.integers(1, 8), values=st.sampled_from([2, 4, 18, 256]))
 def test_search_equals_trying_every_level_and_area(seed: int, count: int, values: int) -> None:
     truth, probabilities = noisy_tiles(count, seed, values=values)
     decision = search(truth, probabilities)
-    level, min_area, total = best_by_trying_everything(truth, probabilities)
+    level, min_area, total = chosen_by_trying_everything(truth, probabilities)
     assert decision.rule == Rule(level, min_area)
     assert decision.score == pytest.approx(total / 10 / count)
 
@@ -295,7 +318,7 @@ def test_a_step_is_judged_as_it_will_be_applied(seed: int, count: int, values: i
     counted = count_tiles(truth, probabilities, Postprocessing.of(BLANK, context, truth))
     decision = best_decision(counted)
     without = np.where(blank[:, None, None], np.uint8(0), probabilities)
-    level, min_area, total = best_by_trying_everything(truth, without)
+    level, min_area, total = chosen_by_trying_everything(truth, without)
     assert decision.rule == Rule(level, min_area, BLANK)
     applied = image_scores(truth, decision.rule.apply(probabilities, context))
     assert decision.score == pytest.approx(total / 10 / count) == pytest.approx(applied.mean())
@@ -319,14 +342,18 @@ def test_steps_that_copy_masks_are_judged_as_they_will_be_applied(seed: int) -> 
     counted = count_tiles(truth, values, Postprocessing.of(list(STEPS), context, truth))
     decision = best_decision(counted)
 
-    def applied(level: int, min_area: int) -> NDArray[np.float64]:
+    def applied(min_area: int, level: int) -> NDArray[np.float64]:
         rule = Rule(level, min_area, tuple(STEPS))
         return image_scores(truth, rule.apply(values, context))
 
-    best = max(applied(level, area).mean() for level in range(0, 256, 5) for area in range(11))
-    assert decision.score == pytest.approx(best)
+    tenths = {
+        (area, level): np.rint(10 * applied(area, level)).astype(int)
+        for area in range(11)
+        for level in range(0, 256, 5)  # values are multiples of 15
+    }
+    assert decision.score == pytest.approx(tenths[chosen_of(tenths)].mean() / 10)
     assert (counted.settled_by(decision.rule.steps) >= 0).any()
-    scores = applied(decision.rule.level, decision.rule.min_area)
+    scores = applied(decision.rule.min_area, decision.rule.level)
     assert tile_scores(counted, decision.rule).tolist() == scores.tolist()
     at_level = curve(counted, decision.rule)["score"][decision.rule.level]
     assert at_level == pytest.approx(scores.mean())
