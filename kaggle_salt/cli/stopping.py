@@ -3,8 +3,8 @@
 A signal raises :class:`Stopped` where the program stands, so that every ``finally`` is gone
 through. Three things are in the way of that, and dealt with here. A second signal must not cut
 the tidying short. A library that is being imported may make anything of an exception, and in a
-destructor it is lost: these are waited for. And where a library catches all there is, it is raised
-again.
+destructor it is lost: these are waited for. And where a library catches all there is, or Python
+itself does because nobody could hear of it, it is raised again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,6 +23,9 @@ SIGNALS = tuple(
 
 #: Seconds until a signal is looked at again: one that had to wait, and one that was raised.
 AFTER_WAITING, AFTER_RAISING = 0.05, 1.0
+
+#: What takes an object down: its own method, and what others have registered for that.
+TAKES_DOWN = ("__del__", "Finalize.__call__", "finalize.__call__")
 
 
 class Stopped(KeyboardInterrupt):
@@ -63,6 +66,8 @@ def stopped_in_order() -> Iterator[None]:
         before = {number: signal.signal(number, _stop) for number in [*wanted, *again]}
     except ValueError:  # not the main thread, which alone is told of signals
         before = {}
+    told = sys.unraisablehook
+    sys.unraisablehook = lambda lost: _lost(lost, told)
     try:
         yield
     except Exception as error:  # what a library made of it
@@ -70,6 +75,7 @@ def stopped_in_order() -> Iterator[None]:
             raise Stopped(_Asked.number) from error
         raise
     finally:
+        sys.unraisablehook = told
         if before:
             _look_again(0)
         for number, handler in before.items():
@@ -87,6 +93,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
     else:
         _look_again(AFTER_RAISING)
         raise Stopped(_Asked.number)
+
+
+def _lost(lost: sys.UnraisableHookArgs, told: Callable[[sys.UnraisableHookArgs], object]) -> None:
+    """Hear of what Python has to ignore, as in a callback: an interruption comes again."""
+    if isinstance(lost.exc_value, Stopped):
+        _look_again(AFTER_WAITING)
+    else:
+        told(lost)
 
 
 def _look_again(seconds: float) -> None:
@@ -110,7 +124,8 @@ def _must_wait(frame: FrameType | None) -> bool:
         return False
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "__del__" or code.co_filename.startswith("<frozen importlib"):
+        named = code.co_qualname.endswith(TAKES_DOWN)
+        if named or code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kaggle_salt.config.schema import AugmentConfig
 from kaggle_salt.learning.augment import Augmenter
+from kaggle_salt.learning.mishaps import quiet_worker
 from kaggle_salt.learning.mixing import mix_batch
 
 #: A sample is asked for by (epoch, row): the epoch is part of its seed.
@@ -246,4 +247,5 @@ def train_loader(
         # torch's generator must give dropout the same numbers either way
         generator=torch.Generator(),
         prefetch_factor=4 if workers > 0 else None,
+        worker_init_fn=quiet_worker,
     )

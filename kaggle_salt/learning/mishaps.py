@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -41,6 +43,21 @@ def living_workers(loader: DataLoader[Any], folder: TrainingFolder) -> Iterator[
             next_step=f"go on: {folder.resumed}, with --set training.workers=0 added to do "
             "without such processes",
         ) from error
+
+
+def quiet_worker(_: int) -> None:
+    """Let a loader's process say nothing of a training that is gone; called as it begins.
+
+    What is wrong with a batch reaches the training anyway. A thread that hands memory over is cut
+    off in the middle where the training was killed, and there is nobody left to be told.
+    """
+    told = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, (ConnectionError, EOFError)):
+            told(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _told_of(loader: DataLoader[Any], pid: int) -> str:

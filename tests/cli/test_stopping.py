@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.util
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +120,10 @@ class Loader:
         Loader.taken_down = True
 
 
+class Quiet:
+    """Nothing of its own happens when it goes."""
+
+
 def test_a_destructor_does_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def act() -> None:
         loader = Loader()
@@ -127,6 +133,41 @@ def test_a_destructor_does_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     do(monkeypatch, act)
     assert salt("check", code=130).stderr == "interrupted\n"
     assert Loader.taken_down
+
+
+def test_what_others_registered_for_an_object_does_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = []
+
+    def taken_down() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        done.append("taken down")
+
+    def act() -> None:
+        for finalize in (weakref.finalize, multiprocessing.util.Finalize):
+            loader = Quiet()
+            finalize(loader, taken_down)
+            del loader
+        time.sleep(30)
+
+    do(monkeypatch, act)
+    assert salt("check", code=143).stderr == "interrupted\n"
+    assert done == ["taken down"] * 2
+
+
+def test_an_interruption_that_nobody_could_hear_comes_again_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def act() -> None:
+        loader = Quiet()
+        watched = weakref.ref(loader, lambda _: signal.raise_signal(signal.SIGINT))
+        del loader
+        time.sleep(30)
+        del watched
+
+    do(monkeypatch, act)
+    assert salt("check", code=130).stderr == "interrupted\n"
 
 
 def test_an_interruption_that_is_lost_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from kaggle_salt.errors import TrainingError
 from kaggle_salt.learning import training
+from kaggle_salt.learning.batches import train_loader
 from kaggle_salt.learning.device import Compute, choose_compute
 from kaggle_salt.learning.fold import train_fold
 from kaggle_salt.learning.inference import predict
-from kaggle_salt.learning.mishaps import enough_memory, set_batch_size
+from kaggle_salt.learning.mishaps import enough_memory, quiet_worker, set_batch_size
 from kaggle_salt.learning.steps import SegmentationStep
 from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.runs import FoldFolder
@@ -143,3 +146,20 @@ def test_no_advice_repeats_what_cannot_work(
     compute = choose_compute("cpu", precision)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match=rf"bce.optimizer.{advice}"):
         start(config, tmp_path / "own/fold0", compute=compute).run()
+
+
+def test_a_loaders_process_says_nothing_of_a_training_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    quiet_worker(0)
+    for error in (ConnectionResetError("by peer"), BrokenPipeError(), EOFError()):
+        sys.excepthook(type(error), error, None)
+    assert capsys.readouterr().err == ""
+    sys.excepthook(ValueError, ValueError("a fault"), None)
+    assert capsys.readouterr().err == "ValueError: a fault\n"
+
+
+def test_every_loaders_process_is_told_to_be_quiet() -> None:
+    loader = train_loader(TensorDataset(torch.zeros(2)), [[0]], torch.device("cpu"), 1)  # type: ignore[arg-type]
+    assert loader.worker_init_fn is quiet_worker
