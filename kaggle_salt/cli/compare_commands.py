@@ -241,7 +241,7 @@ def sweep(
     from kaggle_salt.pipeline import sweep as pipeline
 
     listener, workspace = ConsoleListener(), workspace_of(data=data, runs=runs, folds=folds)
-    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch or ())
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch)
     settings: dict[str, Any] = {"device": device, "html": html}
     if engine is None:
         report = pipeline.sweep(workspace, file, listener=listener, **settings)

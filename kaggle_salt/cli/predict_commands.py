@@ -37,6 +37,19 @@ if TYPE_CHECKING:
 #: Lines of the table of images; of more, ``--json`` tells.
 MOST_LINES = 20
 
+Images = Annotated[
+    list[Path],
+    typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs; or one SEG-Y."),
+]
+Run = Annotated[
+    str | None, typer.Option(help="Run; else the one trained last.", autocompletion=run_names)
+]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
+]
+Overlap = Annotated[
+    float, typer.Option(help="Share of a tile that the next one sees too, below 1.")
+]
 Stretch = Annotated[
     bool, typer.Option("--stretch", help="Spread levels between percentiles .5 and 99.5.")
 ]
@@ -60,21 +73,12 @@ Part = Annotated[
 
 @command("predict")
 def predict(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs; or one SEG-Y."),
-    ],
-    run: Annotated[
-        str | None, typer.Option(help="Run; else the one trained last.", autocompletion=run_names)
-    ] = None,
+    images: Images,
+    run: Run = None,
     model: Model = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("predictions"),
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
-    ] = None,
-    overlap: Annotated[
-        float, typer.Option(help="Share of a tile that the next one sees too, below 1.")
-    ] = 0.5,
+    threshold: Threshold = None,
+    overlap: Overlap = 0.5,
     stretch: Stretch = False,
     along: Along = None,
     inline_byte: InlineByte = None,
@@ -101,9 +105,7 @@ def predict(
     from kaggle_salt.launch.engines import choose_engine
     from kaggle_salt.sections.inputs import only_survey
 
-    engine = choose_engine(
-        on, jobs, device, retries, address=address, sbatch=sbatch or (), part=part
-    )
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch, part=part)
     settings: dict[str, Any] = {
         "run": run, "model": model, "out": out, "threshold": threshold, "overlap": overlap,
         "overwrite": overwrite, "device": device,
@@ -112,14 +114,12 @@ def predict(
     of_surveys = {
         "along": along, "inline_byte": inline_byte, "crossline_byte": crossline_byte, "part": part
     }  # fmt: skip
-    workspace = workspace_of(runs=runs)
-    if (survey := only_survey(images)) is not None:
+    workspace, survey = workspace_of(runs=runs), only_survey(images)
+    if survey is not None:
         _refuse_given(of_images, "images; the amplitudes of a survey are always spread")
         _predict_survey(workspace, survey, engine, settings | _given(of_surveys), as_json=as_json)
         return
-    _refuse_given(
-        {**of_surveys, "jobs": jobs, "on": on}, "SEG-Y surveys, which end with .sgy or .segy"
-    )
+    _refuse_given({**of_surveys, "jobs": jobs, "on": on}, "SEG-Y surveys: .sgy or .segy")
     _predict_images(workspace, images, settings | _given(of_images), as_json=as_json)
 
 

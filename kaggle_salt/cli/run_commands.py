@@ -42,6 +42,24 @@ if TYPE_CHECKING:
     from kaggle_salt.pipeline.workspace import Workspace
 
 
+Weighting = Annotated[
+    str, typer.Option(help="equal, or one number a run, as in 2,1, or search: hill climbing.")
+]
+Post = Annotated[
+    list[str] | None,
+    typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
+]
+MosaicTable = Annotated[
+    Path | None,
+    typer.Option(help="Table of salt mosaic: let neighbours' masks decide where they can."),
+]
+RequireAll = Annotated[bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Predict the I-th of N parts of the test tiles, no more."),
+]
+
+
 @command("ensemble")
 def ensemble(
     runs_: Annotated[
@@ -51,26 +69,13 @@ def ensemble(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble; else the runs'.")] = None,
-    weights: Annotated[
-        str, typer.Option(help="equal, or one number a run, as in 2,1, or search: hill climbing.")
-    ] = "equal",
+    weights: Weighting = "equal",
     how: Annotated[str, typer.Option(help="mean, logits or vote: what is averaged.")] = "mean",
     steps: Annotated[int, typer.Option(min=1, help="Runs a search takes, with repetition.")] = 30,
-    post: Annotated[
-        list[str] | None,
-        typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
-    ] = None,
-    mosaic: Annotated[
-        Path | None,
-        typer.Option(help="Table of salt mosaic: let neighbours' masks decide where they can."),
-    ] = None,
-    require_all: Annotated[
-        bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")
-    ] = False,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Predict the I-th of N parts of the test tiles, no more."),
-    ] = None,
+    post: Post = None,
+    mosaic: MosaicTable = None,
+    require_all: RequireAll = False,
+    part: Part = None,
     jobs: Jobs = None,
     retries: Retries = 2,
     on: On = None,
@@ -94,9 +99,7 @@ def ensemble(
     from kaggle_salt.launch.engines import choose_engine
 
     listener, workspace = ConsoleListener(), workspace_of(data=data, runs=runs, folds=folds)
-    engine = choose_engine(
-        on, jobs, device, retries, address=address, sbatch=sbatch or (), part=part
-    )
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch, part=part)
     settings: dict[str, Any] = {
         "name": name, "weights": _parse_weights(weights), "how": how, "steps": steps,
         "post": _parse_post(post), "mosaic": mosaic, "require_all": require_all, "device": device,

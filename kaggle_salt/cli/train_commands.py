@@ -95,7 +95,7 @@ def train(
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
-    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch or ())
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch)
     folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,

@@ -19,7 +19,7 @@ def choose_engine(
     retries: int,
     *,
     address: str | None = None,
-    sbatch: Sequence[str] = (),
+    sbatch: Sequence[str] | None = None,
     part: str | None = None,
 ) -> Engine | None:
     """The engine for a call's options; None where this process is to do all itself.
@@ -58,7 +58,7 @@ def choose_engine(
         return RayEngine(address, at_once, device, retries)
     from kaggle_salt.launch.slurm import SlurmEngine
 
-    return SlurmEngine(sbatch, at_once, device, retries)
+    return SlurmEngine(sbatch or (), at_once, device, retries)
 
 
 def _refuse_option(option: str, given: object, belongs_to: str, on: str | None) -> None:

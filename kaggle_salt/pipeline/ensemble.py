@@ -111,8 +111,7 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
-        post: Steps of the rule, in order, of :data:`kaggle_salt.competition.postprocess.STEPS`;
-            by default those that the training tiles bear out.
+        post: Of :data:`kaggle_salt.competition.postprocess.STEPS`; else those the tiles bear out.
         mosaic: Table of mosaics, as ``salt mosaic`` writes it, for steps that look at neighbours.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
@@ -123,12 +122,11 @@ def ensemble(
         ConfigError: Unknown run, average or step, wrong weights, or folds that must be there.
         DataError: The runs, or the mosaics, do not belong to this data.
     """
-    listener = listener or Listener()
+    listener, given = listener or Listener(), None if weights == "search" else weights
     require_average(how)
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     opened = None if mosaic is None else Mosaic.open(mosaic, competition)
-    given = None if weights == "search" else weights
     members = open_members(workspace, runs, given, competition, listener)
     missing = {m.run.name: () if m.foreign else missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)

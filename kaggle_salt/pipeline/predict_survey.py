@@ -84,7 +84,7 @@ def predict_survey(
     overwrite: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
-    beforehand: Callable[[SurveyPlan], None] | None = None,
+    beforehand: Callable[[SurveyPlan], None] = lambda plan: None,
 ) -> SurveyReport:
     """Write a copy of a SEG-Y survey with the probabilities of salt as its samples.
 
@@ -103,24 +103,19 @@ def predict_survey(
         overwrite: Replace a result that is there, and lines that were predicted otherwise.
         device: Where the networks compute.
         listener: Told how the work goes.
-        beforehand: Called once all is looked at and the folder of the lines is there: it may have
-            lines predicted by other processes.
+        beforehand: Called when all is set up: it may have lines predicted by other processes.
 
     Raises:
-        ConfigError: There is no such run, part or line, a result is there, lines were predicted
-            with other settings, or segyio is not installed.
+        ConfigError: No such run, part or line; a result or other lines are there; or no segyio.
         DataError: The survey is missing or damaged, or one of its lines is too long.
     """
-    listener, share = listener or Listener(), parse_part(part)
-    files = SurveyFiles.of(path, out)
+    listener, share, files = listener or Listener(), parse_part(part), SurveyFiles.of(path, out)
     with open_survey(path) as survey:
         finished = ready_run(workspace, run=run, model=model, listener=listener)
-        judged = deciding_rule(finished, threshold)
-        header_bytes = (inline_byte, crossline_byte)
+        judged, header_bytes = deciding_rule(finished, threshold), (inline_byte, crossline_byte)
         plan = plan_survey(survey, files, finished, along, header_bytes, overlap, listener)
         files.begin(plan.made_of, overwrite=overwrite)
-        if beforehand:
-            beforehand(plan)
+        beforehand(plan)
         _predict(plan, plan.part(*share), device, listener)
         return _reported(plan, *judged, whole=part is None, listener=listener)
 

@@ -16,11 +16,11 @@ from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.launch import slurm
 from kaggle_salt.launch.following import Watcher, follow
 from kaggle_salt.launch.slurm import SlurmEngine
-from kaggle_salt.launch.tasks import State
+from kaggle_salt.launch.tasks import State, Task
 from tests.launch.scripts import Script, quick, script, until
 from tests.launch.slurm_cluster import Cluster, slurm_cluster
 from tests.test_lease import leave
-from tests.tiny import Heard, refused
+from tests.tiny import Heard, refused, salt
 
 #: In place of SLURM: the script runs at once, one array task after the other, as ``array`` says.
 SBATCH = """#!/bin/sh
@@ -154,6 +154,21 @@ def test_what_slurm_refuses(fake: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("REFUSED", "1")
     with pytest.raises(TrainingError, match="sbatch refuses the job: sbatch: error: invalid part"):
         engine().start([making(tmp_path, 0)])
+
+
+def test_a_sweep_is_one_array_of_all_folds(
+    trained: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'config = "tiny.toml"\nfolds = "0,2"\nseeds = [0, 1]\n'
+    Path("rates.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(Task, "command", ["sh", "-c", "echo error: no memory >&2; exit 2"])
+    call = ("sweep", "rates.toml", "--device", "cpu", "--on", "slurm")
+    printed = " ".join(salt(*call, code=1).stdout.split())
+    for n, name in enumerate(("s0 fold 0", "s0 fold 2", "s1 fold 0", "s1 fold 2")):
+        log = f"runs/rates/logs/sweep{n}.log"
+        assert f"rates-base-{name} after 1 try (no memory; see {log})" in printed
+    script = Path("runs/rates/logs/slurm.sh").read_text(encoding="utf-8")
+    assert "#SBATCH --job-name=salt-rates\n#SBATCH --array=0,1,2,3\n" in script
 
 
 def test_without_slurm_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
