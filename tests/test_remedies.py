@@ -444,10 +444,10 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("train", "--run", "other", "--fold", "0", "--jobs", "2", "--retries", "0", *CPU),
                   lost_once(1), ("runs/other/fold0/*", "runs/other/logs/*")),
     ],
-    "parts:ensemble": [
+    "parts:_predict_test": [
         Situation(("ensemble", "tiny", "--jobs", "2", "--retries", "0", *CPU), lost_once(2)),
     ],
-    "parts:predict_survey": [
+    "parts:_predict_lines": [
         Situation(("predict", "survey.sgy", "--run", "tiny", "--jobs", "2", "--retries", "0", *CPU),
                   all_of(lambda: write_survey(Path("survey.sgy"), cube(range(4), range(40))),
                          lost_once(2)), ("predictions/*",), again=False),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +60,40 @@ def ensemble(
         TrainingError: Parts failed; the others are there.
         SaltError: As without an engine.
     """
-
-    def predict(members: Sequence[Member], blocks: Sequence[Block], folder: Path) -> None:
-        missing = missing_in(blocks)
-        parts = _count(blocks, missing, engine.at_once or PARTS)
-        left = {part: [one for one in blocks_in(blocks, part, parts) if one in missing]
-                for part in range(1, parts + 1)}  # fmt: skip
-        last = {part: some[-1] for part, some in left.items() if some}
-        done = {part: fold.stem(block).with_suffix(".json") for part, (fold, block) in last.items()}
-        names, logs = [member.run.name for member in members], folder / "logs"
-        words = ("ensemble", *names, *places(workspace), "--device", device)
-        if failed := failures(engine, _tasks(words, done, parts, logs), watcher):
-            raise TrainingError(
-                told(list(failed.values()), parts, "parts of the test tiles"),
-                expected="every part predicted",
-                next_step=f"go on with what is there: {salt_command('ensemble', *(runs or names))}",
-            )
-        shutil.rmtree(logs, ignore_errors=True)
-
     anywhere = engine.elsewhere and device != "cpu"
+    predict = partial(_predict_test, workspace, runs, engine, watcher, device)
     return ensembles.ensemble(
         workspace, runs, device="auto" if anywhere else device, listener=watcher.listener,
         helpers=Helpers(predict, any_format=anywhere), **settings,
     )  # fmt: skip
+
+
+def _predict_test(
+    workspace: Workspace,
+    runs: Sequence[str],
+    engine: Engine,
+    watcher: Watcher,
+    device: str,
+    members: Sequence[Member],
+    blocks: Sequence[Block],
+    folder: Path,
+) -> None:
+    """Have the blocks that are missing predicted; what is given last is what helpers are given."""
+    missing = missing_in(blocks)
+    parts = _count(blocks, missing, engine.at_once or PARTS)
+    left = {part: [one for one in blocks_in(blocks, part, parts) if one in missing]
+            for part in range(1, parts + 1)}  # fmt: skip
+    last = {part: some[-1] for part, some in left.items() if some}
+    done = {part: fold.stem(block).with_suffix(".json") for part, (fold, block) in last.items()}
+    names, logs = [member.run.name for member in members], folder / "logs"
+    words = ("ensemble", *names, *places(workspace), "--device", device)
+    if failed := failures(engine, _tasks(words, done, parts, logs), watcher):
+        raise TrainingError(
+            told(list(failed.values()), parts, "parts of the test tiles"),
+            expected="every part predicted",
+            next_step=f"go on with what is there: {salt_command('ensemble', *(runs or names))}",
+        )
+    shutil.rmtree(logs, ignore_errors=True)
 
 
 def _count(blocks: Sequence[Block], missing: Sequence[Block], at_once: int) -> int:
@@ -114,28 +126,38 @@ def predict_survey(
         TrainingError: Parts failed; the others are there.
         SaltError: As without an engine.
     """
-    overwrite = ["--overwrite"] * bool(settings.get("overwrite"))
-
-    def predict(plan: SurveyPlan) -> None:
-        parts = min(engine.at_once or PARTS, len(plan.lines))
-        left = {part: plan.missing(plan.part(part, parts)) for part in range(1, parts + 1)}
-        done = {part: plan.files.line(some[-1]) for part, some in left.items() if some}
-        which = _whose(plan, settings.get("model"))
-        words = ("predict", path, *which, "--out", plan.files.lines.parent, *overwrite,
-                 *_options(settings), "--runs", workspace.runs, "--device", device)  # fmt: skip
-        tasks = _tasks(words, done, parts, plan.files.lines / "logs")
-        if failed := failures(engine, tasks, watcher):
-            raise TrainingError(
-                told(list(failed.values()), parts, f"parts of {path}"),
-                expected="every part predicted",
-                next_step="go on with what is there: "
-                + salt_command("predict", path, *which, *overwrite),
-            )
-
+    predict = partial(_predict_lines, workspace, path, engine, watcher, device, settings)
     return surveys.predict_survey(
         workspace, path, device="auto" if engine.elsewhere else device,
         listener=watcher.listener, beforehand=predict, **settings,
     )  # fmt: skip
+
+
+def _predict_lines(
+    workspace: Workspace,
+    path: Path,
+    engine: Engine,
+    watcher: Watcher,
+    device: str,
+    settings: Mapping[str, Any],
+    plan: SurveyPlan,
+) -> None:
+    """Have the lines that are missing predicted."""
+    overwrite = ["--overwrite"] * bool(settings.get("overwrite"))
+    parts = min(engine.at_once or PARTS, len(plan.lines))
+    left = {part: plan.missing(plan.part(part, parts)) for part in range(1, parts + 1)}
+    done = {part: plan.files.line(some[-1]) for part, some in left.items() if some}
+    which = _whose(plan, settings.get("model"))
+    words = ("predict", path, *which, "--out", plan.files.lines.parent, *overwrite,
+             *_options(settings), "--runs", workspace.runs, "--device", device)  # fmt: skip
+    tasks = _tasks(words, done, parts, plan.files.lines / "logs")
+    if failed := failures(engine, tasks, watcher):
+        raise TrainingError(
+            told(list(failed.values()), parts, f"parts of {path}"),
+            expected="every part predicted",
+            next_step="go on with what is there: "
+            + salt_command("predict", path, *which, *overwrite),
+        )
 
 
 def _whose(plan: SurveyPlan, model: str | None) -> tuple[str, str]:
