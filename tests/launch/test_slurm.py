@@ -19,8 +19,9 @@ from kaggle_salt.launch.slurm import SlurmEngine
 from kaggle_salt.launch.tasks import State, Task
 from tests.launch.scripts import Script, quick, script, until
 from tests.launch.slurm_cluster import Cluster, slurm_cluster
+from tests.surveys import cube, write_survey
 from tests.test_lease import leave
-from tests.tiny import Heard, refused, salt
+from tests.tiny import Heard, files_under, refused, salt
 
 #: In place of SLURM: the script runs at once, one array task after the other, as ``array`` says.
 SBATCH = """#!/bin/sh
@@ -184,6 +185,20 @@ def test_without_slurm_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with slurm_cluster(tmp_path_factory.mktemp("slurm")) as made:
         yield made
+
+
+@pytest.mark.slurm
+def test_parts_of_a_survey_are_predicted_by_nodes(
+    trained: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_survey(Path("survey.sgy"), cube(range(4), range(40)))
+    call = ("predict", "survey.sgy", "--run", "tiny", "--device", "cpu")
+    salt(*call, "--out", "alone")
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    monkeypatch.setattr(SlurmEngine, "every", 0.5)
+    told = salt(*call, "--on", "slurm", "--jobs", "2").stderr
+    assert {"part 1/2: is done", "part 2/2: is done"} <= set(told.splitlines())
+    assert files_under(Path("predictions")) == files_under(Path("alone"))
 
 
 @pytest.mark.slurm
