@@ -67,7 +67,7 @@ CrosslineByte = Annotated[
 ]
 Part = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="SEG-Y: predict the I-th of N blocks of lines, no more."),
+    typer.Option(metavar="I/N", help="SEG-Y: predict the I-th of N parts of the lines, no more."),
 ]
 
 

@@ -99,7 +99,7 @@ def predict_survey(
         along: Lines to predict, ``both`` being averaged; by default those that are there.
         inline_byte: First byte of the inline number in a trace's header, counted from 1.
         crossline_byte: The same of the crossline number.
-        part: ``2/4`` for the second of four blocks of lines: nothing but these is predicted.
+        part: ``2/4`` for the second of four parts of the lines: nothing more is predicted.
         overwrite: Replace a result that is there, and lines that were predicted otherwise.
         device: Where the networks compute.
         listener: Told how the work goes.

@@ -51,7 +51,7 @@ class SurveyPlan:
         return [line for lines in self.directions.values() for line in lines]
 
     def part(self, part: int, parts: int) -> list[Line]:
-        """A block of the lines; see :func:`kaggle_salt.pipeline.parts.part_of`."""
+        """A part of the lines; see :func:`kaggle_salt.pipeline.parts.part_of`."""
         lines = self.lines
         return lines[part_of([len(line.traces) for line in lines], part, parts)]
 
