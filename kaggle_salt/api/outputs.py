@@ -139,7 +139,7 @@ def predict_survey(
         along: ``"inline"``, ``"crossline"``, or their mean, ``"both"``; by default the first.
         inline_byte: First byte of the inline number in a trace's header, counted from 1.
         crossline_byte: The same of the crossline number.
-        part: ``"2/4"`` for the second of four blocks of lines: nothing but these is predicted.
+        part: ``"2/4"`` for the second of four parts of the lines: nothing more is predicted.
         overwrite: Replace a result that is there, and lines that were predicted otherwise.
         jobs: Processes side by side, or ``"auto"``: one for each GPU. They make the parts.
         device: Where the networks compute.
