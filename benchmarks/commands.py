@@ -15,7 +15,8 @@ from kaggle_salt.competition.folds import fold_rows, make_folds
 from kaggle_salt.config.file import dump_config, load_config
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import FoldSummary, manifest_of_test
+from kaggle_salt.learning.fold import FoldSummary
+from kaggle_salt.learning.on_test import manifest_of_test
 from kaggle_salt.predictions import Predictions
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import RunFolder

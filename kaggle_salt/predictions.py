@@ -143,6 +143,14 @@ def stated_hash(stem: Path, *, next_step: str = WRITE_AGAIN) -> str | None:
     return None if stated is None else str(stated)
 
 
+def stated_manifest(stem: Path) -> dict[str, Any]:
+    """What a document says that its predictions are of; nothing where there is none, or damage."""
+    try:
+        return dict(read_json(_document(stem))["manifest"]) if exists(stem) else {}
+    except (DataError, KeyError, TypeError, ValueError):
+        return {}
+
+
 def load_same(
     stem: Path, ids: Sequence[str], manifest: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Predictions | None:

@@ -31,8 +31,10 @@ from kaggle_salt.learning.training import FoldTraining
 from kaggle_salt.pipeline import finished
 from kaggle_salt.pseudo_labels import manifest_path
 from kaggle_salt.storage.files import file_hash, read_json, write_json
+from tests.launch.scripts import ended
 from tests.makers import png, put
 from tests.remedy_sites import COMMAND, Site, sites
+from tests.surveys import cube, write_survey
 from tests.tiny import TINY, Salt, files_under, salt, write_data
 
 CPU = ("--device", "cpu")
@@ -168,15 +170,21 @@ def skipped_once() -> None:
     LossScaling.step = step  # type: ignore[method-assign]
 
 
-def lost_once() -> None:
-    """Let the first process that trains a fold beside others be killed at once."""
-    usual = local.start_process
+def lost_once(here: int) -> Callable[[], None]:
+    """Let the first task of an engine be killed at once; so many after it are done right here."""
 
-    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
-        local.start_process = usual
-        return subprocess.Popen([sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"])
+    def lose() -> None:
+        usual, begun = local.start_process, list[Task]()
 
-    local.start_process = start
+        def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
+            begun.append(task)
+            if len(begun) > here:
+                local.start_process = usual
+            return ended(-9 if len(begun) == 1 else Salt(task.words).exit_code)
+
+        local.start_process = start
+
+    return lose
 
 
 def manifest_says(**told: object) -> Callable[[], None]:
@@ -434,7 +442,15 @@ SITUATIONS: dict[str, list[Situation]] = {
     ],
     "folds:refuse_failed": [
         Situation(("train", "--run", "other", "--fold", "0", "--jobs", "2", "--retries", "0", *CPU),
-                  lost_once, ("runs/other/fold0/*", "runs/other/logs/*")),
+                  lost_once(1), ("runs/other/fold0/*", "runs/other/logs/*")),
+    ],
+    "parts:_predict_test": [
+        Situation(("ensemble", "tiny", "--jobs", "2", "--retries", "0", *CPU), lost_once(2)),
+    ],
+    "parts:_predict_lines": [
+        Situation(("predict", "survey.sgy", "--run", "tiny", "--jobs", "2", "--retries", "0", *CPU),
+                  all_of(lambda: write_survey(Path("survey.sgy"), cube(range(4), range(40))),
+                         lost_once(2)), ("predictions/*",), again=False),
     ],
     "mishaps:living_workers": [
         Situation(("train", "--config", "tiny.toml", "--run", "own", *CPU), worker_dies,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kaggle_salt.api.launching import side_by_side
 from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import AnyPath, Place, optional_path, workspace_at
 
@@ -63,6 +64,7 @@ def sweep(
     file: AnyPath,
     data: Place = "data",
     *,
+    jobs: int | str = 1,
     device: str = "auto",
     html: AnyPath | None = None,
     verbose: bool = True,
@@ -72,6 +74,7 @@ def sweep(
     Args:
         file: TOML; see :class:`kaggle_salt.pipeline.sweep_file.SweepFile`.
         data: Folder with Kaggle's files, or a workspace.
+        jobs: Folds, of all runs, that are trained side by side, or ``"auto"``: one for each GPU.
         device: Where to compute.
         html: Where to write the page of the comparison.
         verbose: Print a line for each epoch; without it only warnings.
@@ -81,9 +84,11 @@ def sweep(
     """
     from pathlib import Path
 
+    from kaggle_salt.launch import sweep as launch
     from kaggle_salt.pipeline import sweep as pipeline
 
-    return pipeline.sweep(
-        workspace_at(data), Path(file), device=device, html=optional_path(html),
-        listener=listener_for(verbose),
-    )  # fmt: skip
+    place, listener = workspace_at(data), listener_for(verbose)
+    settings: dict[str, Any] = {"device": device, "html": optional_path(html)}
+    if launched := side_by_side(jobs, device, listener):
+        return launch.sweep(place, Path(file), *launched, **settings)
+    return pipeline.sweep(place, Path(file), listener=listener, **settings)

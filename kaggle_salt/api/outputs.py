@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kaggle_salt.api.launching import side_by_side
 from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
     AnyPath,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kaggle_salt.pipeline.predict import PredictReport
     from kaggle_salt.pipeline.predict_survey import SurveyReport
     from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.workspace import Listener, Workspace
     from kaggle_salt.sections.survey_lines import Along
 
 
@@ -118,6 +120,7 @@ def predict_survey(
     crossline_byte: int = 193,
     part: str | None = None,
     overwrite: bool = False,
+    jobs: int | str = 1,
     device: str = "auto",
     verbose: bool = True,
 ) -> SurveyReport:
@@ -136,8 +139,9 @@ def predict_survey(
         along: ``"inline"``, ``"crossline"``, or their mean, ``"both"``; by default the first.
         inline_byte: First byte of the inline number in a trace's header, counted from 1.
         crossline_byte: The same of the crossline number.
-        part: ``"2/4"`` for the second of four blocks of lines: nothing but these is predicted.
+        part: ``"2/4"`` for the second of four parts of the lines: nothing more is predicted.
         overwrite: Replace a result that is there, and lines that were predicted otherwise.
+        jobs: Processes side by side, or ``"auto"``: one for each GPU. They make the parts.
         device: Where the networks compute.
         verbose: Print how the work goes; without it only warnings.
 
@@ -146,14 +150,28 @@ def predict_survey(
             with other settings; or the extra ``segy`` is not installed.
         DataError: The survey is missing or damaged, or one of its lines is too long.
     """
+    return _predict_survey(
+        workspace_at(data), Path(survey), jobs, part, listener_for(verbose), run=run, model=model,
+        out=Path(out), threshold=threshold, overlap=overlap, along=along, inline_byte=inline_byte,
+        crossline_byte=crossline_byte, overwrite=overwrite, device=device,
+    )  # fmt: skip
+
+
+def _predict_survey(
+    place: Workspace,
+    survey: Path,
+    jobs: int | str,
+    part: str | None,
+    listener: Listener,
+    **how: Any,
+) -> SurveyReport:
+    """Predict here, or in processes side by side."""
+    from kaggle_salt.launch import parts
     from kaggle_salt.pipeline import predict_survey as pipeline
 
-    return pipeline.predict_survey(
-        workspace_at(data), Path(survey), run=run, model=model, out=Path(out),
-        threshold=threshold, overlap=overlap, along=along, inline_byte=inline_byte,
-        crossline_byte=crossline_byte, part=part, overwrite=overwrite, device=device,
-        listener=listener_for(verbose),
-    )  # fmt: skip
+    if launched := side_by_side(jobs, how["device"], listener, part):
+        return parts.predict_survey(place, survey, *launched, **how)
+    return pipeline.predict_survey(place, survey, listener=listener, part=part, **how)
 
 
 def export(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kaggle_salt.api.launching import side_by_side
 from kaggle_salt.api.voice import listener_for
 from kaggle_salt.pipeline.arguments import (
     AnyPath,
@@ -163,16 +164,14 @@ def _train(
     place: Workspace, chosen: Chosen, jobs: int | str, listener: Listener, **how: Any
 ) -> list[FoldSummary]:
     """Train here, or in processes side by side."""
-    from kaggle_salt.launch.engines import choose_engine
     from kaggle_salt.launch.folds import train_folds
-    from kaggle_salt.launch.following import Watcher
     from kaggle_salt.pipeline import train as pipeline
 
     run, config, because = chosen
-    engine = choose_engine(None, str(jobs), how["device"], retries=2)
-    if engine is None:
+    launched = side_by_side(jobs, how["device"], listener)
+    if launched is None:
         return pipeline.train(place, run, config, because=because, listener=listener, **how)
-    report = train_folds(place, run, config, engine, Watcher(listener), because=because, **how)
+    report = train_folds(place, run, config, *launched, because=because, **how)
     report.refuse_failed()
     return list(report.summaries)
 
@@ -188,6 +187,7 @@ def ensemble(
     post: Sequence[str] | None = None,
     mosaic: AnyPath | None = None,
     require_all: bool = False,
+    jobs: int | str = 1,
     device: str = "auto",
     verbose: bool = True,
 ) -> EnsembleReport:
@@ -203,6 +203,7 @@ def ensemble(
         post: Steps after threshold and area; by default those that the training tiles bear out.
         mosaic: Table of ``salt mosaic``, so that neighbours' masks decide where they can.
         require_all: Refuse an ensemble that lacks a fold.
+        jobs: Processes that predict the test tiles side by side, or ``"auto"``.
         device: Where the test tiles are predicted.
         verbose: Print how the work goes; without it only warnings.
 
@@ -210,13 +211,17 @@ def ensemble(
         ConfigError: Unknown run or average, no trained fold, or wrong weights.
         DataError: The runs, or the mosaics, do not belong to this data.
     """
+    from kaggle_salt.launch import parts
     from kaggle_salt.pipeline import ensemble as pipeline
 
-    return pipeline.ensemble(
-        workspace_at(data), names_of(runs), name=name, weights=weights, how=how, steps=steps,
-        post=post, mosaic=optional_path(mosaic), require_all=require_all, device=device,
-        listener=listener_for(verbose),
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "name": name, "weights": weights, "how": how, "steps": steps, "post": post,
+        "mosaic": optional_path(mosaic), "require_all": require_all, "device": device,
+    }  # fmt: skip
+    place, listener = workspace_at(data), listener_for(verbose)
+    if launched := side_by_side(jobs, device, listener):
+        return parts.ensemble(place, names_of(runs), *launched, **settings)
+    return pipeline.ensemble(place, names_of(runs), listener=listener, **settings)
 
 
 def pseudo_label(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,15 +13,21 @@ from kaggle_salt.cli.options import (
     DATA,
     FOLDS,
     RUNS,
+    Address,
     Data,
     Device,
     Folds,
+    Jobs,
     Json,
+    On,
+    Retries,
     Runs,
+    Sbatch,
     run_names,
     workspace_of,
 )
 from kaggle_salt.cli.output import emit, interval_text, print_table
+from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
     from kaggle_salt.ensembling.comparison import Comparison, Part, Rival
@@ -207,6 +213,11 @@ def sweep(
     html: Annotated[
         Path | None, typer.Option(help="Write a page with the tiles that changed most.")
     ] = None,
+    jobs: Jobs = None,
+    retries: Retries = 2,
+    on: On = None,
+    address: Address = None,
+    sbatch: Sbatch = None,
     data: Data = DATA,
     runs: Runs = RUNS,
     folds: Folds = FOLDS,
@@ -219,17 +230,23 @@ def sweep(
     [vary] of KEY = [values], of which all combinations are trained, or [[variant]] tables, each a
     name and keys.
 
-    Example: `salt sweep rates.toml --html rates.html`
+    Example: `salt sweep rates.toml --html rates.html`; on every GPU here: `--jobs auto`
     """
     from dataclasses import asdict
 
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.sweep import sweep as train_all
+    from kaggle_salt.cli.launch_view import view_of
+    from kaggle_salt.launch import sweep as launched
+    from kaggle_salt.launch.engines import choose_engine
+    from kaggle_salt.pipeline import sweep as pipeline
 
-    report = train_all(
-        workspace_of(data=data, runs=runs, folds=folds), file, device=device, html=html,
-        listener=ConsoleListener(),
-    )  # fmt: skip
+    listener, workspace = ConsoleListener(), workspace_of(data=data, runs=runs, folds=folds)
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch)
+    settings: dict[str, Any] = {"device": device, "html": html}
+    if engine is None:
+        report = pipeline.sweep(workspace, file, listener=listener, **settings)
+    else:
+        report = launched.sweep(workspace, file, engine, view_of(listener), **settings)
     if as_json:
         emit(asdict(report))
     else:
@@ -241,7 +258,10 @@ def sweep(
 def _print_sweep(report: SweepReport) -> None:
     print_table(
         ["run", "seed", "trouble"],
-        [[run.name, "" if run.seed is None else run.seed, run.trouble] for run in report.runs],
+        [
+            [run.name, "" if run.seed is None else run.seed, complete(run.trouble)]
+            for run in report.runs
+        ],
         texts=["trouble"],
     )
     if report.comparison:

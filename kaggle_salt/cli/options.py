@@ -71,6 +71,18 @@ Minutes = Annotated[
     float | None, typer.Option(help="Fit the stages to so many minutes a fold; a step is timed.")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Fit the stages to so many epochs in all.")]
+Jobs = Annotated[
+    str | None, typer.Option(help="So many processes side by side, or auto: one for each GPU.")
+]
+Retries = Annotated[
+    int, typer.Option(min=0, help="With --jobs or --on: how often what fails goes on.")
+]
+On = Annotated[str | None, typer.Option(help="ray or slurm: the work is done there.")]
+Address = Annotated[str | None, typer.Option(help="With --on ray: a cluster that runs already.")]
+Sbatch = Annotated[
+    list[str] | None,
+    typer.Option(help="With --on slurm: KEY=VALUE for sbatch, as partition=gpu; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Debug = Annotated[
     bool, typer.Option("--debug", envvar="SALT_DEBUG", help="Show the traceback of an error.")

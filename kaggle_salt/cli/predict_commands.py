@@ -12,11 +12,16 @@ from kaggle_salt.cli.app import command
 from kaggle_salt.cli.options import (
     DATA,
     RUNS,
+    Address,
     Data,
     Device,
+    Jobs,
     Json,
     Model,
+    On,
+    Retries,
     Runs,
+    Sbatch,
     run_names,
     workspace_of,
 )
@@ -24,6 +29,7 @@ from kaggle_salt.cli.output import emit, print_table
 from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from kaggle_salt.launch.tasks import Engine
     from kaggle_salt.pipeline.predict import PredictReport
     from kaggle_salt.pipeline.predict_survey import SurveyReport
     from kaggle_salt.pipeline.workspace import Workspace
@@ -31,6 +37,19 @@ if TYPE_CHECKING:
 #: Lines of the table of images; of more, ``--json`` tells.
 MOST_LINES = 20
 
+Images = Annotated[
+    list[Path],
+    typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs; or one SEG-Y."),
+]
+Run = Annotated[
+    str | None, typer.Option(help="Run; else the one trained last.", autocompletion=run_names)
+]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
+]
+Overlap = Annotated[
+    float, typer.Option(help="Share of a tile that the next one sees too, below 1.")
+]
 Stretch = Annotated[
     bool, typer.Option("--stretch", help="Spread levels between percentiles .5 and 99.5.")
 ]
@@ -48,33 +67,29 @@ CrosslineByte = Annotated[
 ]
 Part = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="SEG-Y: predict the I-th of N blocks of lines, no more."),
+    typer.Option(metavar="I/N", help="SEG-Y: predict the I-th of N parts of the lines, no more."),
 ]
 
 
 @command("predict")
 def predict(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE...", help="PNG, JPEG, TIFF; folders, globs; or one SEG-Y."),
-    ],
-    run: Annotated[
-        str | None, typer.Option(help="Run; else the one trained last.", autocompletion=run_names)
-    ] = None,
+    images: Images,
+    run: Run = None,
     model: Model = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("predictions"),
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="In place of the one chosen out of fold.")
-    ] = None,
-    overlap: Annotated[
-        float, typer.Option(help="Share of a tile that the next one sees too, below 1.")
-    ] = 0.5,
+    threshold: Threshold = None,
+    overlap: Overlap = 0.5,
     stretch: Stretch = False,
     along: Along = None,
     inline_byte: InlineByte = None,
     crossline_byte: CrosslineByte = None,
     part: Part = None,
     overwrite: Overwrite = False,
+    jobs: Jobs = None,
+    retries: Retries = 2,
+    on: On = None,
+    address: Address = None,
+    sbatch: Sbatch = None,
     runs: Runs = RUNS,
     device: Device = "auto",
     as_json: Json = False,
@@ -85,8 +100,12 @@ def predict(
     probabilities as samples. If a survey is interrupted, the same command goes on.
 
     Example: `salt predict line12.tif sections/ --out masks`, or
-    `salt predict survey.sgy --along both`
+    `salt predict survey.sgy --along both --jobs auto`
     """
+    from kaggle_salt.launch.engines import choose_engine
+    from kaggle_salt.sections.inputs import only_survey
+
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch, part=part)
     settings: dict[str, Any] = {
         "run": run, "model": model, "out": out, "threshold": threshold, "overlap": overlap,
         "overwrite": overwrite, "device": device,
@@ -95,34 +114,44 @@ def predict(
     of_surveys = {
         "along": along, "inline_byte": inline_byte, "crossline_byte": crossline_byte, "part": part
     }  # fmt: skip
-    _predict(workspace_of(runs=runs), images, settings, of_images, of_surveys, as_json=as_json)
+    workspace, survey = workspace_of(runs=runs), only_survey(images)
+    if survey is not None:
+        _refuse_given(of_images, "images; the amplitudes of a survey are always spread")
+        _predict_survey(workspace, survey, engine, settings | _given(of_surveys), as_json=as_json)
+        return
+    _refuse_given({**of_surveys, "jobs": jobs, "on": on}, "SEG-Y surveys: .sgy or .segy")
+    _predict_images(workspace, images, settings | _given(of_images), as_json=as_json)
 
 
-def _predict(
+def _predict_survey(
     workspace: Workspace,
-    inputs: list[Path],
+    survey: Path,
+    engine: Engine | None,
     settings: dict[str, Any],
-    of_images: dict[str, Any],
-    of_surveys: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:
-    """Predict what is named: the settings of the other kind must not be given."""
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.sections.inputs import only_survey
 
-    settings["listener"] = ConsoleListener()
-    if (survey := only_survey(inputs)) is not None:
+    if engine is None:
         from kaggle_salt.pipeline.predict_survey import predict_survey
 
-        _refuse_given(of_images, "images; the amplitudes of a survey are always spread")
-        told = predict_survey(workspace, survey, **settings, **_given(of_surveys))
-        emit(asdict(told)) if as_json else _print_survey(told)
-        return
+        told = predict_survey(workspace, survey, listener=ConsoleListener(), **settings)
+    else:
+        from kaggle_salt.cli.launch_view import view_of
+        from kaggle_salt.launch.parts import predict_survey as launch
+
+        told = launch(workspace, survey, engine, view_of(ConsoleListener()), **settings)
+    emit(asdict(told)) if as_json else _print_survey(told)
+
+
+def _predict_images(
+    workspace: Workspace, images: list[Path], settings: dict[str, Any], *, as_json: bool
+) -> None:
+    from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.predict import predict as predict_images
 
-    _refuse_given(of_surveys, "SEG-Y surveys, which end with .sgy or .segy")
-    report = predict_images(workspace, inputs, **settings, **_given(of_images))
+    report = predict_images(workspace, images, listener=ConsoleListener(), **settings)
     if as_json:
         emit({**asdict(report), "coverage": report.coverage})
     else:

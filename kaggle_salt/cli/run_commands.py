@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,12 +14,17 @@ from kaggle_salt.cli.options import (
     FOLDS,
     RUNS,
     SUBMISSIONS,
+    Address,
     Data,
     Device,
     Folds,
+    Jobs,
     Json,
     Model,
+    On,
+    Retries,
     Runs,
+    Sbatch,
     ensemble_names,
     parse_weights,
     run_names,
@@ -29,9 +34,30 @@ from kaggle_salt.cli.output import emit, interval_text, print_table
 from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.ensembling.weight_search import WeightSearch
+    from kaggle_salt.launch.tasks import Engine
     from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.workspace import Workspace
+
+
+Weighting = Annotated[
+    str, typer.Option(help="equal, or one number a run, as in 2,1, or search: hill climbing.")
+]
+Post = Annotated[
+    list[str] | None,
+    typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
+]
+MosaicTable = Annotated[
+    Path | None,
+    typer.Option(help="Table of salt mosaic: let neighbours' masks decide where they can."),
+]
+RequireAll = Annotated[bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Predict the I-th of N parts of the test tiles, no more."),
+]
 
 
 @command("ensemble")
@@ -43,22 +69,18 @@ def ensemble(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the ensemble; else the runs'.")] = None,
-    weights: Annotated[
-        str, typer.Option(help="equal, or one number a run, as in 2,1, or search: hill climbing.")
-    ] = "equal",
+    weights: Weighting = "equal",
     how: Annotated[str, typer.Option(help="mean, logits or vote: what is averaged.")] = "mean",
     steps: Annotated[int, typer.Option(min=1, help="Runs a search takes, with repetition.")] = 30,
-    post: Annotated[
-        list[str] | None,
-        typer.Option(help="A step, as blank-empty; repeatable. Or none. Else as the tiles say."),
-    ] = None,
-    mosaic: Annotated[
-        Path | None,
-        typer.Option(help="Table of salt mosaic: let neighbours' masks decide where they can."),
-    ] = None,
-    require_all: Annotated[
-        bool, typer.Option("--require-all", help="Refuse if a fold is not trained.")
-    ] = False,
+    post: Post = None,
+    mosaic: MosaicTable = None,
+    require_all: RequireAll = False,
+    part: Part = None,
+    jobs: Jobs = None,
+    retries: Retries = 2,
+    on: On = None,
+    address: Address = None,
+    sbatch: Sbatch = None,
     data: Data = DATA,
     runs: Runs = RUNS,
     folds: Folds = FOLDS,
@@ -70,21 +92,62 @@ def ensemble(
     Example: `salt ensemble quick resnet34 --weights search`
 
     With neighbours: `salt mosaic && salt ensemble quick --mosaic mosaics.csv`
+
+    Test tiles on every GPU here: `salt ensemble quick --jobs auto`
     """
-    from dataclasses import asdict
-
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.ensemble import ensemble as make_ensemble
+    from kaggle_salt.launch.engines import choose_engine
 
-    report = make_ensemble(
-        workspace_of(data=data, runs=runs, folds=folds), runs_ or [], name=name,
-        weights=_parse_weights(weights), how=how, steps=steps, post=_parse_post(post),
-        mosaic=mosaic, require_all=require_all, device=device, listener=ConsoleListener(),
-    )  # fmt: skip
+    listener, workspace = ConsoleListener(), workspace_of(data=data, runs=runs, folds=folds)
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch, part=part)
+    settings: dict[str, Any] = {
+        "name": name, "weights": _parse_weights(weights), "how": how, "steps": steps,
+        "post": _parse_post(post), "mosaic": mosaic, "require_all": require_all, "device": device,
+    }  # fmt: skip
+    if part:
+        _predict_part(workspace, runs_ or [], part, device, listener, as_json=as_json)
+        return
+    report = _make_ensemble(workspace, runs_ or [], engine, listener, settings)
+    emit(asdict(report)) if as_json else _print_ensemble(report)
+
+
+def _make_ensemble(
+    workspace: Workspace,
+    runs: list[str],
+    engine: Engine | None,
+    listener: ConsoleListener,
+    settings: dict[str, Any],
+) -> EnsembleReport:
+    if engine is None:
+        from kaggle_salt.pipeline.ensemble import ensemble as make
+
+        return make(workspace, runs, listener=listener, **settings)
+    from kaggle_salt.cli.launch_view import view_of
+    from kaggle_salt.launch.parts import ensemble as launch
+
+    return launch(workspace, runs, engine, view_of(listener), **settings)
+
+
+def _predict_part(
+    workspace: Workspace,
+    runs: list[str],
+    part: str,
+    device: str,
+    listener: ConsoleListener,
+    *,
+    as_json: bool,
+) -> None:
+    from kaggle_salt.pipeline.on_test import predict_part
+
+    report = predict_part(workspace, runs, part=part, device=device, listener=listener)
     if as_json:
         emit(asdict(report))
         return
-    _print_ensemble(report)
+    typer.echo(
+        f"{report.predicted} of {report.blocks} blocks of test tiles predicted, by the folds of "
+        f"{', '.join(report.runs)}\n"
+        "when all parts are done, the same command without --part makes the ensemble"
+    )
 
 
 def _print_ensemble(report: EnsembleReport) -> None:

@@ -14,16 +14,21 @@ from kaggle_salt.cli.options import (
     DATA,
     FOLDS,
     RUNS,
+    Address,
     ConfigFile,
     Data,
     Device,
     Epochs,
     Folds,
+    Jobs,
     Json,
     Minutes,
+    On,
     Preset,
+    Retries,
     RunName,
     Runs,
+    Sbatch,
     Seed,
     Settings,
     overrides_of,
@@ -47,18 +52,6 @@ Rounds = Annotated[
     int, typer.Option(min=1, help="2: train RUN-1 so, then RUN-2 on the labels of RUN-1.")
 ]
 Log = Annotated[str | None, typer.Option(help="tensorboard: write history.csv as its events, too.")]
-Jobs = Annotated[
-    str | None, typer.Option(help="Folds side by side: a number, or auto: one for each GPU.")
-]
-Retries = Annotated[
-    int, typer.Option(min=0, help="With --jobs or --on: how often a fold that fails goes on.")
-]
-On = Annotated[str | None, typer.Option(help="ray or slurm: a fold a task, there.")]
-Address = Annotated[str | None, typer.Option(help="With --on ray: a cluster that runs already.")]
-Sbatch = Annotated[
-    list[str] | None,
-    typer.Option(help="With --on slurm: KEY=VALUE for sbatch, as partition=gpu; repeatable."),
-]
 
 
 @command("train")
@@ -102,7 +95,7 @@ def train(
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     listener, budget = ConsoleListener(), Budget.of(minutes, epochs)
-    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch or ())
+    engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch)
     folder, configuration, because = choose_run(
         workspace, run=run, preset=preset, config_file=config,
         overrides=overrides_of(set_, seed, pseudo), device=device, listener=listener,

@@ -19,7 +19,8 @@ def choose_engine(
     retries: int,
     *,
     address: str | None = None,
-    sbatch: Sequence[str] = (),
+    sbatch: Sequence[str] | None = None,
+    part: str | None = None,
 ) -> Engine | None:
     """The engine for a call's options; None where this process is to do all itself.
 
@@ -30,14 +31,23 @@ def choose_engine(
         retries: How often a task that failed is begun again.
         address: Of a Ray cluster.
         sbatch: Options of SLURM's ``sbatch``, each ``KEY=VALUE`` or ``KEY``.
+        part: Of the work, where no more than this is to be done.
 
     Raises:
-        ConfigError: There is no such engine, or an option is for another.
+        ConfigError: There is no such engine, an option is for another, or a part is asked for
+            that an engine would make itself.
     """
     _refuse_option("--address", address, "ray", on)
     _refuse_option("--sbatch", sbatch, "slurm", on)
+    count = count_jobs(jobs, device) if on is None and jobs else 1
+    if part and (on or count > 1):
+        given = f"--on {on}" if on else f"--jobs {jobs}"
+        raise ConfigError(
+            f"--part {part} beside {given}",
+            expected="one of the two: with the second all parts are predicted",
+            next_step=f"leave out --part, or {given}",
+        )
     if on is None:
-        count = count_jobs(jobs, device) if jobs else 1
         return LocalEngine(count, device, retries) if count > 1 else None
     if on not in ENGINES:
         raise ConfigError(f"--on {on}", expected=nearest(on, ENGINES), next_step="--on ray")
@@ -48,7 +58,7 @@ def choose_engine(
         return RayEngine(address, at_once, device, retries)
     from kaggle_salt.launch.slurm import SlurmEngine
 
-    return SlurmEngine(sbatch, at_once, device, retries)
+    return SlurmEngine(sbatch or (), at_once, device, retries)
 
 
 def _refuse_option(option: str, given: object, belongs_to: str, on: str | None) -> None:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, TrainingError, salt_command
-from kaggle_salt.launch.following import Watcher, follow, last_error
-from kaggle_salt.launch.local import LocalEngine
-from kaggle_salt.launch.tasks import Engine, State, Task
+from kaggle_salt.launch.following import Failure, Watcher, failures, told
+from kaggle_salt.launch.tasks import Engine, Task
 from kaggle_salt.learning.device import limited_threads
 from kaggle_salt.learning.fold import FoldSummary, read_summary
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.machine import usable_cores
 from kaggle_salt.pipeline.train import begin
-from kaggle_salt.pipeline.workspace import Workspace
+from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
 
 
@@ -27,12 +26,18 @@ class LaunchedFolds:
     Args:
         run: The run's folder.
         summaries: Of those that are finished, before or now.
-        failed: How the others ended, by their numbers.
+        failed: The others, by their numbers.
     """
 
     run: RunFolder
     summaries: tuple[FoldSummary, ...]
-    failed: dict[int, State]
+    failed: dict[int, Failure]
+
+    @classmethod
+    def of(cls, run: RunFolder, folds: Sequence[int], failed: dict[int, Failure]) -> LaunchedFolds:
+        """Look at the folds of a run, of which some may have failed."""
+        done = [read_summary(run.fold(number)) for number in folds if number not in failed]
+        return cls(run, tuple(done), failed)
 
     def refuse_failed(self) -> None:
         """Refuse what is not whole.
@@ -42,11 +47,9 @@ class LaunchedFolds:
         """
         if not self.failed:
             return
-        told = [_failure(self.run, fold, state) for fold, state in self.failed.items()]
-        folds = ",".join(map(str, self.failed))
+        total, folds = len(self.failed) + len(self.summaries), ",".join(map(str, self.failed))
         raise TrainingError(
-            f"{len(told)} of {len(told) + len(self.summaries)} folds of run {self.run.name} "
-            f"failed: {'; '.join(told)}",
+            told(list(self.failed.values()), total, f"folds of run {self.run.name}"),
             expected="every fold trained to its end",
             next_step="go on with what they have: "
             + salt_command("train", "--run", self.run.name, "--fold", folds, "--resume"),
@@ -90,22 +93,21 @@ def train_folds(
     Raises:
         SaltError: Before any training, if something asked for cannot be done.
     """
-    _refuse_minutes(engine, budget)
-    jobs = engine.jobs if isinstance(engine, LocalEngine) else 0
-    with limited_threads(max(1, usable_cores() // jobs)) if jobs else nullcontext():
-        numbers = begin(
-            workspace, run, config, folds=folds, device="auto" if engine.elsewhere else device,
-            resume=resume, overwrite=overwrite, because=because, budget=budget,
-            listener=watcher.listener,
-        )  # fmt: skip
+    refuse_minutes(engine, budget)
+    numbers = set_up(
+        workspace, run, config, engine, watcher.listener, folds=folds, device=device,
+        resume=resume, overwrite=overwrite, because=because, budget=budget,
+    )  # fmt: skip
     tasks = fold_tasks(workspace, run, numbers, device, log)
-    states = follow(engine, tasks, watcher) if tasks else {}
-    failed = {number: state for number, state in states.items() if state.phase != "done"}
-    done = [read_summary(run.fold(number)) for number in numbers if number not in failed]
-    return LaunchedFolds(run, tuple(done), failed)
+    return LaunchedFolds.of(run, numbers, failures(engine, tasks, watcher))
 
 
-def _refuse_minutes(engine: Engine, budget: Budget | None) -> None:
+def refuse_minutes(engine: Engine, budget: Budget | None) -> None:
+    """Refuse a plan by this machine's clock for others.
+
+    Raises:
+        ConfigError: Minutes are given, and another machine may train.
+    """
     if engine.elsewhere and budget and budget.minutes is not None:
         raise ConfigError(
             f"--minutes {budget.minutes:g} for folds that other machines train",
@@ -114,15 +116,40 @@ def _refuse_minutes(engine: Engine, budget: Budget | None) -> None:
         )
 
 
+def set_up(
+    workspace: Workspace,
+    run: RunFolder,
+    config: Config,
+    engine: Engine,
+    listener: Listener,
+    *,
+    folds: str,
+    device: str,
+    resume: bool,
+    overwrite: bool = False,
+    because: str = "",
+    budget: Budget | None = None,
+) -> list[int]:
+    """Set up a run whose folds an engine is to train; gives the numbers of those asked for.
+
+    For the arguments see :func:`train_folds`.
+    """
+    jobs = 0 if engine.elsewhere else engine.at_once
+    with limited_threads(max(1, usable_cores() // jobs)) if jobs else nullcontext():
+        return begin(
+            workspace, run, config, folds=folds, device="auto" if engine.elsewhere else device,
+            resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
+        )  # fmt: skip
+
+
 def fold_tasks(
-    workspace: Workspace, run: RunFolder, folds: Sequence[int], device: str, log: str | None
+    workspace: Workspace, run: RunFolder, folds: Sequence[int], device: str, log: str | None = None
 ) -> list[Task]:
     """A task for each fold that is not finished, or was left untidy.
 
     The run's own configuration says how to train; the rest is where things lie.
     """
-    places = ("--data", workspace.data, "--runs", workspace.runs, "--folds", workspace.folds)
-    options = ("--resume", *places, "--device", device, *(("--log", log) if log else ()))
+    options = ("--resume", *places(workspace), "--device", device, *(("--log", log) if log else ()))
     return [
         Task(
             number,
@@ -137,7 +164,6 @@ def fold_tasks(
     ]
 
 
-def _failure(run: RunFolder, fold: int, state: State) -> str:
-    tries = f"{state.tries} tries" if state.tries > 1 else "1 try"
-    why = last_error(run.log(fold)) or state.ending
-    return f"fold {fold} after {tries} ({why}; see {run.log(fold)})"
+def places(workspace: Workspace) -> tuple[object, ...]:
+    """Where things lie, for a task's command."""
+    return ("--data", workspace.data, "--runs", workspace.runs, "--folds", workspace.folds)

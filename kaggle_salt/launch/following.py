@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -68,8 +69,8 @@ def follow(engine: Engine, tasks: Sequence[Task], watcher: Watcher) -> dict[int,
     tails = {task.number: Tail(task.log) for task in tasks}
     try:
         with watcher:
-            if told := engine.start(tasks):
-                watcher.listener.note(told)
+            if said := engine.start(tasks):
+                watcher.listener.note(said)
             while True:
                 states = engine.poll()
                 for task in tasks:
@@ -78,8 +79,45 @@ def follow(engine: Engine, tasks: Sequence[Task], watcher: Watcher) -> dict[int,
                     return dict(states)
                 time.sleep(engine.every)
     finally:
-        if told := engine.stop():
-            watcher.listener.note(told)
+        if said := engine.stop():
+            watcher.listener.note(said)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that was not done, and how it ended."""
+
+    task: Task
+    state: State
+
+    def __str__(self) -> str:
+        tries = f"{self.state.tries} tries" if self.state.tries > 1 else "1 try"
+        why = last_error(self.task.log) or self.state.ending
+        return f"{self.task.name} after {tries} ({why}; see {self.task.log})"
+
+
+def failures(engine: Engine, tasks: Sequence[Task], watcher: Watcher) -> dict[int, Failure]:
+    """Have tasks done, if there are any, and give those that failed, by their numbers.
+
+    Args:
+        engine: Runs them.
+        tasks: Of which none stops another.
+        watcher: Shows how they stand.
+    """
+    states = follow(engine, tasks, watcher) if tasks else {}
+    ended = [Failure(task, states[task.number]) for task in tasks]
+    return {one.task.number: one for one in ended if one.state.phase != "done"}
+
+
+def told(failed: Sequence[Failure], total: int, what: str) -> str:
+    """What failed, in words.
+
+    Args:
+        failed: At least one.
+        total: How many there are, those that were done before included.
+        what: They are.
+    """
+    return f"{len(failed)} of {total} {what} failed: {'; '.join(map(str, failed))}"
 
 
 class Tail:

@@ -82,7 +82,7 @@ class LocalEngine:
     """Runs tasks as processes of this machine.
 
     Args:
-        jobs: How many at a time.
+        at_once: How many at a time.
         device: As the command line takes it.
         retries: How often one that failed is begun again.
     """
@@ -90,8 +90,8 @@ class LocalEngine:
     every = 0.5
     elsewhere = False
 
-    def __init__(self, jobs: int, device: str, retries: int) -> None:
-        self.jobs = jobs
+    def __init__(self, at_once: int, device: str, retries: int) -> None:
+        self.at_once = at_once
         self._device = device
         self._retries = retries
         self._waiting: deque[Task] = deque()
@@ -102,7 +102,7 @@ class LocalEngine:
     def start(self, tasks: Sequence[Task]) -> str:
         self._waiting = deque(tasks)
         self._states = {task.number: State("waiting") for task in tasks}
-        jobs = min(self.jobs, len(tasks))
+        jobs = min(self.at_once, len(tasks))
         self._free = make_slots(jobs, visible_gpus(self._device), usable_cores())
         return ""
 

@@ -90,7 +90,7 @@ class RayEngine:
 
     def __init__(self, address: str | None, at_once: int | None, device: str, retries: int) -> None:
         self._address = address
-        self._at_once = at_once
+        self.at_once = at_once
         self._device = device
         self._retries = retries
         self._ray = _import_ray()
@@ -159,7 +159,7 @@ class RayEngine:
         smallest = min(
             int(node["Resources"].get("CPU", 1)) for node in self._ray.nodes() if node["Alive"]
         )
-        at_once = min(tasks, self._at_once or tasks)
+        at_once = min(tasks, self.at_once or tasks)
         total = int(self._ray.cluster_resources().get("CPU", 1))
         beside = min(at_once, room) if gpus else at_once
         return max(1, min(smallest, total // max(1, beside)))

@@ -60,7 +60,7 @@ class SlurmEngine:
                     next_step="--sbatch partition=gpu",
                 )
         self._options = list(options)
-        self._at_once = at_once
+        self.at_once = at_once
         self._device = device
         self._retries = retries
         self._job = ""
@@ -125,7 +125,7 @@ class SlurmEngine:
         yield "#!/bin/sh"
         for option in (
             f"job-name=salt-{tasks[0].log.parent.parent.name}",
-            f"array={array}" + (f"%{self._at_once}" if self._at_once else ""),
+            f"array={array}" + (f"%{self.at_once}" if self.at_once else ""),
             f"output={pattern}",
             "open-mode=append",
             "requeue",

@@ -115,6 +115,10 @@ class Engine(Protocol):
     def elsewhere(self) -> bool:
         """Whether other machines may do the work."""
 
+    @property
+    def at_once(self) -> int | None:
+        """How many tasks run at a time; None for as many as there is room for."""
+
     def start(self, tasks: Sequence[Task]) -> str:
         """Take up tasks; at once, or as there is room.
 

@@ -1,11 +1,10 @@
-"""One fold from tiles to files: weights, out-of-fold probabilities, test probabilities."""
+"""One fold from tiles to files: weights, out-of-fold probabilities, their score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from kaggle_salt.learning.augment import Augmenter
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.framing import Framing
-from kaggle_salt.learning.inference import Progress, predict
+from kaggle_salt.learning.inference import predict
 from kaggle_salt.learning.keeping import save_weights, summary_of
 from kaggle_salt.learning.mishaps import enough_memory, smaller_batches
 from kaggle_salt.learning.networks import build, check_size, count_parameters
@@ -238,63 +237,3 @@ def _read_networks(config: Config, folder: FoldFolder, compute: Compute) -> list
 def final_framing(config: Config, tile_shape: tuple[int, int]) -> Framing:
     """Tiles as the last stage saw them: at another size the network would be a stranger."""
     return Framing(tile_shape, config.input, config.stage[-1].shrink)
-
-
-def predict_test(
-    config: Config,
-    folder: FoldFolder,
-    ids: Sequence[str],
-    tiles: NDArray[np.uint8],
-    *,
-    data_hash: str,
-    compute: Compute,
-    progress: Progress | None = None,
-    tell: Callable[[str], None] = lambda text: None,
-) -> predictions.Predictions:
-    """Predict the test tiles with a finished fold, or take the predictions it already made.
-
-    They are taken from disk if weights, data, input, augmentation and number format are the same.
-
-    Args:
-        config: The run's configuration.
-        folder: A finished fold.
-        ids: Test ids, in the order of ``tiles``.
-        tiles: uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, may be memory-mapped.
-        data_hash: Hash of the competition's data.
-        compute: Device and number format.
-        progress: Called with (tiles done, tiles in all).
-        tell: Told of predictions that are damaged and have to be made again.
-
-    Returns:
-        Memory-mapped predictions.
-    """
-    manifest = manifest_of_test(config, folder, data_hash, compute)
-    made = predictions.load_same(folder.test, ids, manifest, tell)
-    if made is not None:
-        return made
-    networks = load_networks(config, folder, compute)
-    height, width = tiles.shape[1:3]
-    framing = final_framing(config, (height, width))
-    with predictions.create(folder.test, ids, (height, width), manifest) as out:
-        predict(
-            networks, tiles, out,
-            framing=framing, compute=compute, config=config.inference, progress=progress,
-        )  # fmt: skip
-    return predictions.load(folder.test)
-
-
-def manifest_of_test(
-    config: Config, folder: FoldFolder, data_hash: str, compute: Compute
-) -> dict[str, Any]:
-    """What decides a finished fold's predictions of the test tiles, as their manifest has it."""
-    return {
-        "kind": "test",
-        "fold": folder.fold,
-        "weights_hash": read_summary(folder).weights_hash,
-        "data_hash": data_hash,
-        "input": {**config.input.model_dump(), "shrink": config.stage[-1].shrink},
-        "tta": config.inference.tta,
-        "bf16": compute.precision == "bf16",
-        # predictions made before there was float16 stay what they are
-        **({"float16": True} if compute.precision == "float16" else {}),
-    }

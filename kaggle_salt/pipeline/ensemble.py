@@ -24,12 +24,12 @@ from kaggle_salt.pipeline.caveats import caveats
 from kaggle_salt.pipeline.ensemble_document import DOCUMENT
 from kaggle_salt.pipeline.members import (
     Member,
-    blend_test,
     open_members,
     out_of_fold,
     report_missing,
 )
 from kaggle_salt.pipeline.mosaic_rules import Gain, Mosaic, judge_steps
+from kaggle_salt.pipeline.on_test import Helpers, blend_test
 from kaggle_salt.pipeline.prediction_pictures import Examples, draw_examples, pick_examples
 from kaggle_salt.pipeline.scores import (
     ScoreRow,
@@ -43,8 +43,7 @@ from kaggle_salt.pipeline.scores import (
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import stated_hash
 from kaggle_salt.report.curves import threshold_curve
-from kaggle_salt.runs import FOREIGN
-from kaggle_salt.storage.files import read_json, write_json
+from kaggle_salt.storage.files import write_json
 from kaggle_salt.storage.lease import hold
 
 #: Weights of the runs: given, equal (``None``), or to be found by hill climbing.
@@ -101,6 +100,7 @@ def ensemble(
     require_all: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
+    helpers: Helpers | None = None,
 ) -> EnsembleReport:
     """Average every trained fold of the runs, on out-of-fold and on test tiles.
 
@@ -111,23 +111,22 @@ def ensemble(
         weights: One positive number for each run, equal by default, or ``"search"``.
         how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
         steps: Runs that a search of the weights takes at most, counted with repetition.
-        post: Steps of the rule, in order, of :data:`kaggle_salt.competition.postprocess.STEPS`;
-            by default those that the training tiles bear out.
+        post: Of :data:`kaggle_salt.competition.postprocess.STEPS`; else those the tiles bear out.
         mosaic: Table of mosaics, as ``salt mosaic`` writes it, for steps that look at neighbours.
         require_all: Refuse an ensemble that lacks a fold.
         device: Where the test tiles are predicted.
         listener: Told how the work goes.
+        helpers: Other processes that predict the test tiles.
 
     Raises:
         ConfigError: Unknown run, average or step, wrong weights, or folds that must be there.
         DataError: The runs, or the mosaics, do not belong to this data.
     """
-    listener = listener or Listener()
+    listener, given = listener or Listener(), None if weights == "search" else weights
     require_average(how)
     competition = workspace.open(listener)
     table = read_folds(workspace.folds, competition.ids, competition.masks)
     opened = None if mosaic is None else Mosaic.open(mosaic, competition)
-    given = None if weights == "search" else weights
     members = open_members(workspace, runs, given, competition, listener)
     missing = {m.run.name: () if m.foreign else missing_folds(m.folds, table) for m in members}
     report_missing(missing, require_all, listener)
@@ -136,7 +135,7 @@ def ensemble(
     with hold(folder):  # of two of one name, one is written whole
         judged = _judge(members, truth, how, steps if weights == "search" else None, listener)
         report = _report(folder, how, judged, missing, competition, opened, listener)
-        _write(report, judged, competition, opened, device, listener)
+        _write(report, judged, competition, opened, device, helpers, listener)
     return report
 
 
@@ -172,6 +171,7 @@ def _write(
     competition: Competition,
     mosaic: Mosaic | None,
     device: str,
+    helpers: Helpers | None,
     listener: Listener,
 ) -> None:
     """Draw the pictures, blend the test tiles, and write the document that vouches for all."""
@@ -182,7 +182,7 @@ def _write(
     around = mosaic.neighbourhood if mosaic else None
     draw_examples(judged.examples, competition, report.decision.rule, pictures, around)
     stem = report.folder / "test"
-    blend_test(judged.members, competition, stem, report.how, device, listener)
+    blend_test(judged.members, competition, stem, report.how, device, listener, helpers)
     made = _manifest(report, judged.members, competition)
     test_hash = stated_hash(stem) if competition.test_ids else None
     told = {"mosaic": mosaic.as_json(report.mosaic) if mosaic else None, "test_hash": test_hash}
@@ -260,28 +260,13 @@ def _draw_curve(judged: _Judged, folder: Path) -> None:
     )
 
 
-def _origin(member: Member) -> dict[str, Any]:
-    """Which networks a member is, or which files another tool wrote, by their hashes."""
-    run = member.run
-    if member.foreign:
-        files = {FOREIGN: read_json(run.manifest)["sources"]}
-    else:
-        files = {
-            "folds": {
-                str(fold): read_json(run.fold(fold).summary)["weights_hash"]
-                for fold in member.folds
-            }
-        }
-    return {"run": run.name, "weight": member.weight, **files}
-
-
 def _manifest(
     report: EnsembleReport, members: Sequence[Member], competition: Competition
 ) -> dict[str, Any]:
     return {
         "name": report.name,
         "how": report.how,
-        "members": [_origin(member) for member in members],
+        "members": [member.origin() for member in members],
         "search": report.search and asdict(report.search),
         "data_hash": competition.data_hash,
         "decision": asdict(report.decision),

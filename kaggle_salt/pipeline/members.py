@@ -1,4 +1,4 @@
-"""The runs of an ensemble: found, checked against the data, and their test tiles predicted."""
+"""The runs of an ensemble: found, and checked against the data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.config.file import load_run_config
 from kaggle_salt.ensembling.blending import blend, join
 from kaggle_salt.errors import ConfigError, DataError, salt_command
-from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.learning.fold import predict_test, read_summary
+from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.foreign import import_again, import_beside
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions, load
-from kaggle_salt.runs import RunFolder, find_run, open_run
+from kaggle_salt.runs import FOREIGN, RunFolder, find_run, open_run
 from kaggle_salt.storage.files import file_hash, read_json
 
 
@@ -40,6 +38,15 @@ class Member:
         if self.foreign:
             return [self.run.oof]
         return [self.run.fold(fold).oof for fold in self.folds]
+
+    def origin(self) -> dict[str, Any]:
+        """Which networks it is, or which files another tool wrote, by their hashes."""
+        if self.foreign:
+            files = {FOREIGN: read_json(self.run.manifest)["sources"]}
+        else:
+            hashes = {k: read_summary(self.run.fold(k)).weights_hash for k in self.folds}
+            files = {"folds": {str(fold): known for fold, known in hashes.items()}}
+        return {"run": self.run.name, "weight": self.weight, **files}
 
 
 def open_members(
@@ -135,69 +142,6 @@ def report_missing(
         if require_all:
             raise ConfigError(text, expected="every fold (--require-all)", next_step=command)
         listener.warn(f"{text}: left out. To train the rest: {command}")
-
-
-def blend_test(
-    members: Sequence[Member],
-    competition: Competition,
-    stem: Path,
-    how: str,
-    device: str,
-    listener: Listener,
-) -> None:
-    """Predict the test tiles with every fold of the runs, and write their blend.
-
-    All folds of all runs are averaged at once, each with its part of its run's weight. For
-    ``mean`` that is the mean of the runs' means; a ``vote`` is one of all networks.
-
-    Args:
-        members: The runs and their weights.
-        competition: Where the test tiles are.
-        stem: Where to write the blend (see :mod:`kaggle_salt.predictions`).
-        how: The average, one of :data:`kaggle_salt.ensembling.blending.AVERAGES`.
-        device: Where the networks run.
-        listener: Told how the work goes.
-    """
-    if not competition.test_ids:
-        listener.warn("there are no test tiles: the ensemble can be scored but not submitted")
-        return
-    parts, weights = [], []
-    for member in members:
-        if member.foreign:
-            parts.append(load(member.run.test, next_step=import_again(member.run)))
-            weights.append(member.weight)
-        for fold in member.folds:
-            parts.append(predict_fold(member.run, fold, competition, device, listener))
-            weights.append(member.weight / len(member.folds))
-    blend(parts, weights=weights, how=how, stem=stem)
-
-
-def predict_fold(
-    run: RunFolder, fold: int, competition: Competition, device: str, listener: Listener
-) -> Predictions:
-    """Predict the test tiles with a finished fold, or take the predictions that it has made.
-
-    Args:
-        run: The run.
-        fold: One of its finished folds.
-        competition: Where the test tiles are.
-        device: Where the network runs.
-        listener: Told how the work goes.
-
-    Returns:
-        Memory-mapped predictions.
-    """
-    config = load_run_config(run.config)
-    return predict_test(
-        config,
-        run.fold(fold),
-        competition.test_ids,
-        competition.test_images,
-        data_hash=competition.test_hash,
-        compute=choose_compute(device, config.training.precision, config.training.channels_last),
-        progress=listener.progress(f"{run.name} fold {fold}: test tiles"),
-        tell=listener.warn,
-    )
 
 
 def _last_run(workspace: Workspace, listener: Listener) -> str:

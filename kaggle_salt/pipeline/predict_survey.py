@@ -9,23 +9,23 @@ levels by limits that are the same for all of it. What is predicted is kept line
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.pipeline.finished import deciding_rule, followed, ready_run, tile_predictor
+from kaggle_salt.pipeline.parts import parse_part
 from kaggle_salt.pipeline.survey_plan import (
     CROSSLINE_BYTE,
     INLINE_BYTE,
     SurveyPlan,
-    parse_part,
     plan_survey,
 )
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.sections.segy import LineSection, open_survey, read_line
 from kaggle_salt.sections.survey_files import SurveyFiles, write_probabilities
-from kaggle_salt.sections.survey_lines import Along, Direction, Line, part_of
+from kaggle_salt.sections.survey_lines import Along, Direction, Line
 from kaggle_salt.sections.tiling import OVERLAP, Grid, predict_sections
 from kaggle_salt.storage.files import vouched
 
@@ -84,6 +84,7 @@ def predict_survey(
     overwrite: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
+    beforehand: Callable[[SurveyPlan], None] = lambda plan: None,
 ) -> SurveyReport:
     """Write a copy of a SEG-Y survey with the probabilities of salt as its samples.
 
@@ -98,25 +99,24 @@ def predict_survey(
         along: Lines to predict, ``both`` being averaged; by default those that are there.
         inline_byte: First byte of the inline number in a trace's header, counted from 1.
         crossline_byte: The same of the crossline number.
-        part: ``2/4`` for the second of four blocks of lines: nothing but these is predicted.
+        part: ``2/4`` for the second of four parts of the lines: nothing more is predicted.
         overwrite: Replace a result that is there, and lines that were predicted otherwise.
         device: Where the networks compute.
         listener: Told how the work goes.
+        beforehand: Called when all is set up: it may have lines predicted by other processes.
 
     Raises:
-        ConfigError: There is no such run, part or line, a result is there, lines were predicted
-            with other settings, or segyio is not installed.
+        ConfigError: No such run, part or line; a result or other lines are there; or no segyio.
         DataError: The survey is missing or damaged, or one of its lines is too long.
     """
-    listener, share = listener or Listener(), parse_part(part)
-    files = SurveyFiles.of(path, out)
+    listener, share, files = listener or Listener(), parse_part(part), SurveyFiles.of(path, out)
     with open_survey(path) as survey:
         finished = ready_run(workspace, run=run, model=model, listener=listener)
-        judged = deciding_rule(finished, threshold)
-        header_bytes = (inline_byte, crossline_byte)
+        judged, header_bytes = deciding_rule(finished, threshold), (inline_byte, crossline_byte)
         plan = plan_survey(survey, files, finished, along, header_bytes, overlap, listener)
         files.begin(plan.made_of, overwrite=overwrite)
-        _predict(plan, part_of(plan.lines, *share), device, listener)
+        beforehand(plan)
+        _predict(plan, plan.part(*share), device, listener)
         return _reported(plan, *judged, whole=part is None, listener=listener)
 
 

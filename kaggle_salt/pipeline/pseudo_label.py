@@ -25,7 +25,7 @@ from kaggle_salt.ensembling.blending import blend
 from kaggle_salt.ensembling.confidence import FIRST_PLACE, Selection, select_tiles
 from kaggle_salt.errors import ConfigError, DataError, salt_command
 from kaggle_salt.learning.fold import read_summary
-from kaggle_salt.pipeline.members import predict_fold
+from kaggle_salt.pipeline.on_test import predict_fold
 from kaggle_salt.pipeline.training_data import refuse_no_test_tiles
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.predictions import Predictions

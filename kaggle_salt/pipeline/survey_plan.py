@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kaggle_salt.errors import ConfigError, DataError
+from kaggle_salt.errors import DataError
 from kaggle_salt.learning.fold import read_summary
 from kaggle_salt.pipeline.finished import FinishedRun
+from kaggle_salt.pipeline.parts import part_of
 from kaggle_salt.pipeline.workspace import Listener
 from kaggle_salt.sections.segy import LEVELS, PERCENTILES, Amplitudes, Survey
 from kaggle_salt.sections.survey_files import SurveyFiles
@@ -50,6 +50,11 @@ class SurveyPlan:
     def lines(self) -> list[Line]:
         return [line for lines in self.directions.values() for line in lines]
 
+    def part(self, part: int, parts: int) -> list[Line]:
+        """A part of the lines; see :func:`kaggle_salt.pipeline.parts.part_of`."""
+        lines = self.lines
+        return lines[part_of([len(line.traces) for line in lines], part, parts)]
+
     def missing(self, lines: Sequence[Line]) -> list[Line]:
         return [line for line in lines if not self.files.has(line, self.survey.samples)]
 
@@ -87,28 +92,6 @@ def plan_survey(
     made_of = _made_of(survey, numbers, amplitudes, finished)
     made_of |= {"along": list(directions), "overlap": overlap}
     return SurveyPlan(survey, files, finished, lines, amplitudes, overlap, made_of)
-
-
-def parse_part(text: str | None) -> tuple[int, int]:
-    """Read ``2/4``.
-
-    Returns:
-        Which block of lines, from 1, and of how many; of nothing the first of one.
-
-    Raises:
-        ConfigError: It is no such text, or there is no such block.
-    """
-    if text is None:
-        return 1, 1
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    part, parts = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= part <= parts:
-        raise ConfigError(
-            f"--part {text}",
-            expected="a block of lines and how many there are, from 1/4 to 4/4",
-            next_step="--part 1/4 on one machine, --part 2/4 on the next, and so on",
-        )
-    return part, parts
 
 
 def _tell(

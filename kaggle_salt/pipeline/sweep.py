@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kaggle_salt.config.file import differences
-from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.comparison import Comparison
 from kaggle_salt.errors import SaltError, reason
 from kaggle_salt.pipeline.choose import Chosen, choose_run
@@ -15,6 +15,9 @@ from kaggle_salt.pipeline.compare import compare
 from kaggle_salt.pipeline.sweep_file import BASE, Planned, Sweep, read_sweep
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
+
+#: Trains runs, given by their names; tells what went wrong with those that failed.
+TrainAll = Callable[[Sweep, Mapping[str, Chosen]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def sweep(
     device: str = "auto",
     html: Path | None = None,
     listener: Listener | None = None,
+    train_all: TrainAll | None = None,
 ) -> SweepReport:
     """Train what a file describes, one run after the other, and compare with the base.
 
@@ -64,23 +68,30 @@ def sweep(
         device: Where to compute.
         html: Where to write the page of the comparison.
         listener: Told how the work goes.
+        train_all: Trains the runs in some other way.
 
     Raises:
         ConfigError: The file is no sweep, or its base is no configuration.
     """
     listener = listener or Listener()
     plan = read_sweep(file)
-    base = _chosen(workspace, plan, plan.runs[0], device, listener).config
-    swept = []
-    for number, planned in enumerate(plan.runs, start=1):
-        listener.note(f"sweep: run {number} of {len(plan.runs)}, {planned.name}")
-        trouble = _train(workspace, plan, planned, base, device, listener)
-        if trouble is None:
-            continue
-        if trouble:
-            listener.warn(f"run {planned.name} failed, the others go on: {trouble}")
-        swept.append(SweptRun(planned.name, planned.variant, planned.seed, trouble))
+    ready = list(_choose_all(workspace, plan, device, listener))
+    chosen = {run.name: one for run, one in ready if one}
+    train_all = train_all or partial(_one_after_the_other, workspace, device, listener)
+    troubles = train_all(plan, chosen)
+    swept = [replace(run, trouble=run.trouble or troubles.get(run.name, "")) for run, _ in ready]
     return _compared(workspace, swept, html, listener)
+
+
+def trouble_of(error: Exception) -> str:
+    """What went wrong with a run, in a line."""
+    if isinstance(error, SaltError):
+        return "; ".join(filter(None, [error.found, error.next_step]))
+    return reason(error)  # out of memory, or a fault of one variant's network
+
+
+def _warn_of(name: str, trouble: str, listener: Listener) -> None:
+    listener.warn(f"run {name} failed, the others go on: {trouble}")
 
 
 def _chosen(
@@ -92,30 +103,45 @@ def _chosen(
     )  # fmt: skip
 
 
-def _train(
-    workspace: Workspace,
-    plan: Sweep,
-    planned: Planned,
-    base: Config,
-    device: str,
-    listener: Listener,
-) -> str | None:
-    """What went wrong, or nothing; None for a variant that is the base by another name."""
-    try:
-        run, config, _ = _chosen(workspace, plan, planned, device, listener)
-        changed = [one for one in differences(base, config) if not one.startswith("training.seed")]
-        if planned.variant != BASE and not changed:
+def _choose_all(
+    workspace: Workspace, plan: Sweep, device: str, listener: Listener
+) -> Iterator[tuple[SweptRun, Chosen | None]]:
+    """The runs to be trained; what is no configuration has its trouble, and is not.
+
+    A variant that is the base by another name is left out.
+    """
+    base = _chosen(workspace, plan, plan.runs[0], device, listener).config
+    for planned in plan.runs:
+        swept = SweptRun(planned.name, planned.variant, planned.seed)
+        try:
+            chosen = _chosen(workspace, plan, planned, device, listener)
+        except Exception as error:
+            trouble = trouble_of(error)
+            _warn_of(planned.name, trouble, listener)
+            yield replace(swept, trouble=trouble), None
+            continue
+        changed = differences(base, chosen.config)
+        if planned.variant == BASE or any(not one.startswith("training.seed") for one in changed):
+            yield swept, chosen
+        else:
             listener.note(f"{planned.variant} is what the base has; it is not trained twice")
-            return None
-        train(
-            workspace, run, config, folds=plan.folds, device=device, resume=True,
-            budget=plan.budget, listener=listener,
-        )  # fmt: skip
-    except SaltError as error:
-        return "; ".join(filter(None, [error.found, error.next_step]))
-    except Exception as error:  # out of memory, or a fault of one variant's network
-        return reason(error)
-    return ""
+
+
+def _one_after_the_other(
+    workspace: Workspace, device: str, listener: Listener, plan: Sweep, runs: Mapping[str, Chosen]
+) -> dict[str, str]:
+    troubles = {}
+    for number, (name, (run, config, _)) in enumerate(runs.items(), start=1):
+        listener.note(f"sweep: run {number} of {len(runs)}, {name}")
+        try:
+            train(
+                workspace, run, config, folds=plan.folds, device=device, resume=True,
+                budget=plan.budget, listener=listener,
+            )  # fmt: skip
+        except Exception as error:
+            troubles[name] = trouble_of(error)
+            _warn_of(name, troubles[name], listener)
+    return troubles
 
 
 def _compared(

@@ -7,7 +7,7 @@ direction; where numbers are missing there is no gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -112,16 +112,3 @@ def choose_directions(there: tuple[Direction, ...], along: Along | None) -> tupl
             "the numbers: --inline-byte and --xline-byte",
         )
     return wanted
-
-
-def part_of(lines: Sequence[Line], part: int, parts: int) -> Sequence[Line]:
-    """A block of lines; all blocks have about the same number of traces.
-
-    Args:
-        lines: All of them.
-        part: Which block, from 1.
-        parts: How many there are.
-    """
-    ends = np.cumsum([len(line.traces) for line in lines])
-    start, stop = np.searchsorted(ends * parts, ends[-1] * np.array([part - 1, part]), "right")
-    return lines[start:stop]

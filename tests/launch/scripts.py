@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from kaggle_salt.launch import local, ray_engine
 from kaggle_salt.launch.following import Watcher
 from kaggle_salt.launch.tasks import Engine, State, Task
 from kaggle_salt.pipeline.workspace import Listener
+from tests.tiny import Salt
 
 #: Seconds after which a training is taken to be stuck.
 STUCK = 600.0
@@ -53,6 +57,34 @@ class Looks(Watcher):
         seen = self.states.setdefault(task.number, [])
         if state not in seen[-1:]:
             seen.append(state)
+
+
+def in_place_of_processes(patch: pytest.MonkeyPatch, *endings: int | None) -> list[Task]:
+    """Let each process end at once with the next of these exit codes, -9 for one that is killed.
+
+    Where there is none, or no more, the command is given in this process: a start takes seconds.
+
+    Returns:
+        The tasks that were begun, as they come.
+    """
+    begun: list[Task] = []
+
+    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
+        begun.append(task)
+        code = endings[len(begun) - 1] if len(begun) <= len(endings) else None
+        if code is None:
+            code = Salt(task.words).exit_code
+        return ended(code)
+
+    patch.setattr(local, "start_process", start)
+    patch.setattr(ray_engine, "start_process", start)
+    return begun
+
+
+def ended(code: int) -> subprocess.Popen[bytes]:
+    """A process that is over at once with an exit code; below 0 it kills itself by a signal."""
+    how = f"import os; os.kill(os.getpid(), {-code}) if {code} < 0 else os._exit({code})"
+    return subprocess.Popen([sys.executable, "-S", "-c", how])
 
 
 def quick(engine: Engine) -> Engine:

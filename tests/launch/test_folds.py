@@ -24,24 +24,11 @@ from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
 from kaggle_salt.storage.files import read_json
+from tests.launch.scripts import in_place_of_processes
 from tests.tiny import Heard, files_under, refused, salt, tiny_config
 
 TRAIN = ("train", "--config", "tiny.toml", "--device", "cpu")
 JOBS = ("--jobs", "2")
-
-
-def in_place_of_training(patch: pytest.MonkeyPatch, *codes: int) -> list[Task]:
-    """Let each process end at once with the next of these exit codes; the tasks are listed."""
-    started: list[Task] = []
-
-    def start(task: Task, *_: object) -> subprocess.Popen[bytes]:
-        code = codes[len(started)]
-        started.append(task)
-        end = ["-c", f"import sys; sys.exit({code})"]
-        return subprocess.Popen([sys.executable, "-S", *end])
-
-    patch.setattr(local, "start_process", start)
-    return started
 
 
 def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(trained: Path) -> None:
@@ -73,7 +60,7 @@ def test_a_fold_that_fails_is_told_with_the_way_on(
     log = Path("runs/new/logs/fold1.log")
     log.parent.mkdir(parents=True)
     log.write_text("$ salt\nerror: out of memory\nexpected: more\n", encoding="utf-8")
-    started = in_place_of_training(monkeypatch, 1, 2)
+    started = in_place_of_processes(monkeypatch, 1, 2)
     refused(1, *TRAIN, "--run", "new", "--fold", "1,2", *JOBS, "--retries", 0,
             found=r"2 of 2 folds of run new failed: fold 1 after 1 try \(out of memory; see "
             r"runs/new/logs/fold1.log\); fold 2 after 1 try \(exit code 2; see runs/new/logs/fold",
@@ -83,7 +70,7 @@ def test_a_fold_that_fails_is_told_with_the_way_on(
 
 
 def test_finished_folds_are_not_launched(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = in_place_of_training(monkeypatch)
+    started = in_place_of_processes(monkeypatch)
     before = files_under(trained)
     result = salt("train", "--run", "tiny", "--fold", "0,1", *JOBS, "--json")
     assert [one["fold"] for one in json.loads(result.stdout)] == [0, 1]
@@ -94,11 +81,11 @@ def test_finished_folds_are_not_launched(trained: Path, monkeypatch: pytest.Monk
 def test_the_run_is_set_up_once_and_what_begins_anew_is_empty(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_place_of_training(monkeypatch, 2, 2)
+    in_place_of_processes(monkeypatch, 2, 2)
     call = ("train", "--run", "tiny", "--fold", "0,1", *JOBS, "--device", "cpu")
     salt(*call, "--overwrite", code=1)
     assert RunFolder(Path("runs/tiny")).claimed_folds() == []
-    in_place_of_training(monkeypatch, 2, 2)
+    in_place_of_processes(monkeypatch, 2, 2)
     salt(*TRAIN, "--run", "new", "--fold", "0,1", *JOBS, "--epochs", 2, code=1)
     assert read_json(Path("runs/new/manifest.json"))["plan"]["asked"]["epochs"] == 2
     assert "# planned for 2 epochs a fold" in Path("runs/new/config.toml").read_text("utf-8")
@@ -110,7 +97,7 @@ def test_why_a_preset_was_taken_is_kept_by_those_who_train(
     from tests.test_remedies import tiny_is_what_suits
 
     tiny_is_what_suits(monkeypatch)
-    in_place_of_training(monkeypatch, 2, 2)
+    in_place_of_processes(monkeypatch, 2, 2)
     salt("train", "--fold", "0,1", *JOBS, "--device", "cpu", code=1)
     manifest = Path("runs/quick/manifest.json")
     because = read_json(manifest)["chosen_because"]
@@ -136,7 +123,7 @@ def test_what_cannot_be_launched_is_refused_first(
 
 
 def test_a_notebook_launches_them_too(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = in_place_of_training(monkeypatch, 2, 2)
+    started = in_place_of_processes(monkeypatch, 2, 2)
     with pytest.raises(TrainingError, match="2 of 2 folds of run new failed"):
         train("data", config="tiny.toml", run="new", folds=[0, 1], jobs=2, device="cpu")
     assert [task.name for task in started] == ["fold 0", "fold 1"]
@@ -156,7 +143,7 @@ def test_minutes_are_of_this_machine(trained: Path) -> None:
 
 
 def test_one_job_trains_in_this_process(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = in_place_of_training(monkeypatch)
+    started = in_place_of_processes(monkeypatch)
     for jobs in ("1", "auto"):
         salt("train", "--run", "tiny", "--fold", "0", "--jobs", jobs, "--device", "cpu")
     assert started == []

@@ -16,11 +16,12 @@ from kaggle_salt.errors import ConfigError, TrainingError
 from kaggle_salt.launch import slurm
 from kaggle_salt.launch.following import Watcher, follow
 from kaggle_salt.launch.slurm import SlurmEngine
-from kaggle_salt.launch.tasks import State
+from kaggle_salt.launch.tasks import State, Task
 from tests.launch.scripts import Script, quick, script, until
 from tests.launch.slurm_cluster import Cluster, slurm_cluster
+from tests.surveys import cube, write_survey
 from tests.test_lease import leave
-from tests.tiny import Heard, refused
+from tests.tiny import Heard, files_under, refused, salt
 
 #: In place of SLURM: the script runs at once, one array task after the other, as ``array`` says.
 SBATCH = """#!/bin/sh
@@ -156,6 +157,21 @@ def test_what_slurm_refuses(fake: Path, tmp_path: Path, monkeypatch: pytest.Monk
         engine().start([making(tmp_path, 0)])
 
 
+def test_a_sweep_is_one_array_of_all_folds(
+    trained: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'config = "tiny.toml"\nfolds = "0,2"\nseeds = [0, 1]\n'
+    Path("rates.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(Task, "command", ["sh", "-c", "echo error: no memory >&2; exit 2"])
+    call = ("sweep", "rates.toml", "--device", "cpu", "--on", "slurm")
+    printed = " ".join(salt(*call, code=1).stdout.split())
+    for n, name in enumerate(("s0 fold 0", "s0 fold 2", "s1 fold 0", "s1 fold 2")):
+        log = f"runs/rates/logs/sweep{n}.log"
+        assert f"rates-base-{name} after 1 try (no memory; see {log})" in printed
+    script = Path("runs/rates/logs/slurm.sh").read_text(encoding="utf-8")
+    assert "#SBATCH --job-name=salt-rates\n#SBATCH --array=0,1,2,3\n" in script
+
+
 def test_without_slurm_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     call = ("train", "--run", "tiny", "--fold", "all", "--on", "slurm")
@@ -169,6 +185,20 @@ def test_without_slurm_it_says_so(trained: Path, monkeypatch: pytest.MonkeyPatch
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with slurm_cluster(tmp_path_factory.mktemp("slurm")) as made:
         yield made
+
+
+@pytest.mark.slurm
+def test_parts_of_a_survey_are_predicted_by_nodes(
+    trained: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_survey(Path("survey.sgy"), cube(range(4), range(40)))
+    call = ("predict", "survey.sgy", "--run", "tiny", "--device", "cpu")
+    salt(*call, "--out", "alone")
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    monkeypatch.setattr(SlurmEngine, "every", 0.5)
+    told = salt(*call, "--on", "slurm", "--jobs", "2").stderr
+    assert {"part 1/2: is done", "part 2/2: is done"} <= set(told.splitlines())
+    assert files_under(Path("predictions")) == files_under(Path("alone"))
 
 
 @pytest.mark.slurm

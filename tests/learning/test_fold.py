@@ -15,24 +15,22 @@ from kaggle_salt.config.schema import Config, InferenceConfig, InputConfig, Mode
 from kaggle_salt.errors import ConfigError, DataError, TrainingError
 from kaggle_salt.learning import fold
 from kaggle_salt.learning.batches import TrainingTiles
-from kaggle_salt.learning.device import Compute
 from kaggle_salt.learning.fold import (
     check_trainable,
     load_networks,
-    predict_test,
     read_summary,
     train_fold,
 )
 from kaggle_salt.learning.framing import Framing
 from kaggle_salt.learning.inference import tile_probabilities
 from kaggle_salt.learning.networks import build
+from kaggle_salt.learning.on_test import FoldOnTest, predict_test
 from kaggle_salt.learning.training import fold_seed
 from kaggle_salt.runs import FoldFolder
 from kaggle_salt.storage.files import file_hash
 from tests.learning.makers import COMPUTE, SIDE, PowerCut, Silent, tiny_config, tiny_tiles
 
 IDS = [f"tile{number}" for number in range(12)]
-TEST_IDS = ["c", "a", "b"]
 FILES = ["fold.json", "history.csv", "oof.json", "oof.npy", "weights.safetensors"]
 
 
@@ -79,14 +77,9 @@ def test_out_of_fold_maps_are_those_of_the_weights(trained: FoldFolder, tmp_path
     copied = FoldFolder(tmp_path, 1)
     for path in trained.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    again = predict_test(
-        tiny_config(),
-        copied,
-        [IDS[row] for row in tiles.validation_rows],
-        tiles.images[tiles.validation_rows],
-        data_hash="x",
-        compute=COMPUTE,
-    )
+    ids = [IDS[row] for row in tiles.validation_rows]
+    images = tiles.images[tiles.validation_rows]
+    again = predict_test(FoldOnTest(tiny_config(), copied, ids, images, "x", COMPUTE))
     assert np.array_equal(again.probabilities, predictions.load(trained.oof).probabilities)
 
 
@@ -174,7 +167,7 @@ def test_predictions_are_made_at_the_size_of_the_last_stage(shrink: int, tmp_pat
     assert read_summary(folder).score == pytest.approx(validated)
     tiles = shuffled()
     rows, ids = tiles.validation_rows, [IDS[row] for row in tiles.validation_rows]
-    again = predict_test(config, folder, ids, tiles.images[rows], data_hash="x", compute=COMPUTE)
+    again = predict_test(FoldOnTest(config, folder, ids, tiles.images[rows], "x", COMPUTE))
     oof = predictions.load(folder.oof).probabilities
     assert np.array_equal(again.probabilities, oof)
 
@@ -241,93 +234,6 @@ def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
     folder.summary.write_text("{")
     with pytest.raises(DataError, match=r"fold\.json cannot be read"):
         read_summary(folder)
-
-
-# --- test tiles
-
-
-def predict(folder: FoldFolder, **changes: object) -> predictions.Predictions:
-    arguments: dict[str, object] = {
-        "config": tiny_config(),
-        "ids": TEST_IDS,
-        "data_hash": "data",
-        "compute": COMPUTE,
-        **changes,
-    }
-    tiles = tiny_tiles(n=3, n_validation=1, seed=7).images
-    return predict_test(folder=folder, tiles=tiles, **arguments)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def predicted(tmp_path: Path) -> FoldFolder:
-    """A finished fold that has predicted the test tiles."""
-    folder = finish(tmp_path)
-    predict(folder)
-    return folder
-
-
-def refuse_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object, **__: object) -> nn.Module:
-        raise AssertionError("a network was built")
-
-    monkeypatch.setattr(fold, "build", never)
-
-
-def test_test_tiles_are_predicted_once(
-    predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert names(predicted) == sorted([*FILES, "test.json", "test.npy"])
-    first = np.array(predictions.load(predicted.test).probabilities)
-    refuse_networks(monkeypatch)
-    again = predict(predicted)
-    assert isinstance(again.probabilities, np.memmap)
-    assert again.ids == tuple(TEST_IDS)
-    assert again.probabilities.shape == (3, SIDE, SIDE)
-    assert np.array_equal(again.probabilities, first)
-
-
-@pytest.mark.parametrize("change", ["data", "ids", "tta", "bf16", "float16"])
-def test_anything_else_is_predicted_anew(
-    change: str, predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    no_flip = tiny_config().inference.model_copy(update={"tta": "none"})
-    changes: dict[str, dict[str, object]] = {
-        "data": {"data_hash": "other"},
-        "ids": {"ids": ["a", "b", "c"]},
-        "tta": {"config": tiny_config().model_copy(update={"inference": no_flip})},
-        "bf16": {"compute": Compute(COMPUTE.device, "bf16")},
-        "float16": {"compute": Compute(COMPUTE.device, "float16")},
-    }
-    predict(predicted, **changes[change])
-    refuse_networks(monkeypatch)
-    predict(predicted, **changes[change])  # and is kept from then on
-    with pytest.raises(AssertionError, match="a network was built"):
-        predict(predicted)
-
-
-def test_other_weights_are_predicted_anew(
-    predicted: FoldFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = finish(tmp_path / "other", tiny_config(seed=1))
-    for path in other.path.iterdir():
-        (predicted.path / path.name).write_bytes(path.read_bytes())
-    before = np.array(predictions.load(predicted.test).probabilities)
-    assert not np.array_equal(predict(predicted).probabilities, before)
-
-
-def test_half_a_prediction_is_not_taken_for_a_whole(
-    predicted: FoldFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def power_cut(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt("half way")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fold, "predict", power_cut)
-        with pytest.raises(KeyboardInterrupt, match="half way"):
-            predict(predicted, data_hash="other")
-    left = predictions.load(predicted.test)
-    assert left.manifest["data_hash"] != "other", "what was there is as it was"
-    assert predict(predicted).ids == tuple(TEST_IDS)
 
 
 # --- what cannot be trained

@@ -15,6 +15,7 @@ from kaggle_salt.competition import rle
 from kaggle_salt.errors import ConfigError, DataError
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.fold import FoldSummary, read_summary, train_fold
+from kaggle_salt.learning.on_test import FoldOnTest
 from kaggle_salt.pipeline.pseudo_label import PseudoReport, pseudo_label
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -26,7 +27,7 @@ from tests.tiny import N_TEST, SIZE, Heard, files_under, forbid, tiny_config
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 ANY_PIXEL = Confidence(low=0.5, high=0.5)  # two minutes of training make no one sure
-PREDICT_TEST = "kaggle_salt.pipeline.members.predict_test"
+PREDICT_TEST = "kaggle_salt.pipeline.on_test.predict_test"
 
 
 def label(*runs: str, wanted: Confidence = ANY_PIXEL, **options: Any) -> PseudoReport:
@@ -50,11 +51,10 @@ class NetworksStandIn:
         self.asked: list[tuple[str, int]] = []
         patch.setattr(PREDICT_TEST, self.predict)
 
-    def predict(self, _: object, folder: FoldFolder, ids: Sequence[str], *__: Any, **___: Any
-                ) -> Predictions:  # fmt: skip
-        run = folder.path.parent.name
-        self.asked.append((run, folder.fold))
-        return Predictions(tuple(ids), maps_of(run, folder.fold))
+    def predict(self, fold: FoldOnTest, _: object) -> Predictions:
+        folder = fold.folder
+        self.asked.append((folder.run, folder.fold))
+        return Predictions(tuple(fold.ids), maps_of(folder.run, folder.fold))
 
 
 def labels_in(csv: Path, fold: str) -> dict[str, NDArray[np.bool_]]:

@@ -16,7 +16,7 @@ from kaggle_salt.config.file import load_config
 from kaggle_salt.config.schema import Channels, Config, InputConfig, ModelConfig, PseudoConfig
 from kaggle_salt.config.stage import ConsistencyConfig, StageConfig
 from kaggle_salt.errors import ConfigError, DataError
-from kaggle_salt.pipeline.members import predict_fold
+from kaggle_salt.pipeline.on_test import predict_fold
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.training_data import TrainingData, settle_for

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.sections.survey_lines import Line, Numbers, choose_directions, part_of
+from kaggle_salt.sections.survey_lines import Numbers, choose_directions
 from tests.surveys import Place, cube
 
 
@@ -72,16 +72,3 @@ def test_what_is_asked_for_is_chosen() -> None:
         choose_directions(("inline",), "both")
     with pytest.raises(ConfigError, match="leave out --along inline"):
         choose_directions(("file",), "inline")
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3, 7, 20])
-def test_parts_are_blocks_and_together_everything(parts: int) -> None:
-    lengths = [5, 1, 9, 2, 2, 4, 8]
-    lines = [Line("inline", k, np.arange(length)) for k, length in enumerate(lengths)]
-    blocks = [part_of(lines, k + 1, parts) for k in range(parts)]
-    assert [line.number for block in blocks for line in block] == list(range(7))
-
-
-def test_parts_have_the_same_number_of_traces() -> None:
-    lines = [Line("inline", k, np.arange(3)) for k in range(8)]
-    assert [len(part_of(lines, k, 4)) for k in (1, 2, 3, 4)] == [2, 2, 2, 2]
