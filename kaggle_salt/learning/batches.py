@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self, TypeVar
 
 import numpy as np
@@ -65,9 +65,7 @@ class TrainingTiles:
         """What a tile's pixels are, uint8 ``[H, W]``: 0 or 255 by its mask, or its pseudo-label."""
         behind = row - len(self.masks)
         label: NDArray[np.uint8] = (
-            np.where(self.masks[row], np.uint8(255), np.uint8(0))
-            if behind < 0
-            else self.labels[behind]
+            self.masks[row].view(np.uint8) * np.uint8(255) if behind < 0 else self.labels[behind]
         )
         return label
 
@@ -121,7 +119,9 @@ class TileDataset(Dataset[tuple[Tensor, ...]]):
     def __init__(
         self, tiles: TrainingTiles | PretrainingTiles, augment: AugmentConfig, seed: int
     ) -> None:
-        self.tiles = tiles
+        # row by row a memory map takes as long as the augmentation's draws: it makes each a map
+        mapped = {each.name: np.asarray(getattr(tiles, each.name)) for each in fields(tiles)}
+        self.tiles = replace(tiles, **mapped)
         self.augment = augment
         self.augmenter = Augmenter(augment.pipeline, augment.add)
         self.seed = seed
