@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -120,8 +120,10 @@ class TileDataset(Dataset[tuple[Tensor, ...]]):
         self, tiles: TrainingTiles | PretrainingTiles, augment: AugmentConfig, seed: int
     ) -> None:
         # row by row a memory map takes as long as the augmentation's draws: it makes each a map
-        mapped = {each.name: np.asarray(getattr(tiles, each.name)) for each in fields(tiles)}
-        self.tiles = replace(tiles, **mapped)
+        plain: dict[str, Any] = {
+            each.name: np.asarray(getattr(tiles, each.name)) for each in fields(tiles)
+        }
+        self.tiles = replace(tiles, **plain)
         self.augment = augment
         self.augmenter = Augmenter(augment.pipeline, augment.add)
         self.seed = seed
