@@ -28,6 +28,13 @@ ITEMS = tuple(
     if isinstance(value, Item)
 )
 
+#: A load of the minute before from which on something else must be running, and what that does.
+BUSY = 0.7
+BUSY_MEANS = (
+    "where other work runs, threads wait for one another, a minute becomes ten, and the figures "
+    "mean nothing"
+)
+
 
 def main(arguments: Sequence[str] | None = None, *, size: Size | None = None) -> int:
     """Run the items that are asked for.
@@ -69,7 +76,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Threads: OMP_NUM_THREADS, all cores by default.",
         epilog="items: " + ", ".join(item.name for item in ITEMS),
     )
-    parser.add_argument("--quick", action="store_true", help="a tenth of the size, rough figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the size, rough figures: about a minute"
+    )
     parser.add_argument(
         "--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"),
         help="where networks and losses are computed (cpu)",
@@ -107,6 +116,8 @@ def run(items: Sequence[Item], setting: Setting, *, rough: bool) -> dict[str, An
         SaltError: An item cannot be measured.
     """
     machine = describe_machine(setting.device)
+    if machine["load"] > BUSY:
+        print(f"load {machine['load']}: {BUSY_MEANS}", file=sys.stderr)
     rows, disagreements = [], {}
     for number, item in enumerate(items, start=1):
         print(f"{number}/{len(items)} {item.name}", file=sys.stderr)

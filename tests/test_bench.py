@@ -161,6 +161,15 @@ def test_disagreement_costs_no_other_figure(
     assert "\n- rle is left out: strings: ours and those of rlemasklib differ\n" in printed
 
 
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (2.2, True)])
+def test_a_busy_machine_is_warned_of(
+    load: float, warned: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert main(["--only", "open-again"], size=TINY) == 0
+    assert ("load 2.2: where other work runs" in capsys.readouterr().err) is warned
+
+
 def test_kernel_scores_as_the_competition_does() -> None:
     kernel = peers.histogram2d_scores
     none, full = np.zeros((4, 5), np.bool_), np.ones((4, 5), np.bool_)
@@ -313,8 +322,9 @@ def test_table_is_aligned_markdown() -> None:
 
 
 def test_command_prints_a_table_and_writes_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     path = tmp_path / "bench.json"
     assert main(["--only", "open-again,rle", "--batch", "3", "--json", str(path)], size=TINY) == 0
     printed = capsys.readouterr()

@@ -76,6 +76,7 @@ class ConsoleListener(Listener):
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            refresh_per_second=1,  # each takes a millisecond from the training, whose step waits
             disable=not self.console.is_terminal,
         )
         bar.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from kaggle_salt.errors import ConfigError, nearest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news on import
 import albumentations as A
+import albumentations.augmentations.geometric.functional as fgeometric
 import cv2
 
 cv2.setNumThreads(0)  # loader workers and torch already use the cores
@@ -28,7 +29,22 @@ def _flip() -> list[A.BasicTransform]:
 
 
 class _Affine(A.Affine):  # type: ignore[misc]
-    """To the pixel what albumentations does, without its checks: they take longer than the warp."""
+    """To the pixel what albumentations does, without its checks: they take longer than the warp.
+
+    Nor is there a second matrix, which would be that of bounding boxes.
+    """
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, NDArray[np.float64]]:
+        shape = params["shape"][:2]
+        translate, shear = self._get_translate_params(shape), self._get_shear_params()
+        scale = self._get_scale(self.scale, self.keep_ratio, self.balanced_scale, self.py_random)
+        rotate = self.py_random.uniform(*self.rotate)
+        matrix = fgeometric.create_affine_transformation_matrix(
+            translate, shear, scale, rotate, fgeometric.center(shape)
+        )
+        return {"matrix": matrix}
 
     def apply(
         self, img: NDArray[np.uint8], *, matrix: NDArray[np.float64], **_: object
@@ -177,6 +193,9 @@ ADDITIONS: dict[str, Callable[[], A.BasicTransform]] = {
     "dropout": lambda: _dropout(0.5),
 }
 
+#: Transforms that draw from Python's generator alone: NumPy's takes longer to make than to use.
+PYTHONS = (A.HorizontalFlip, A.Affine, A.RandomBrightnessContrast)
+
 
 class Augmenter:
     """Applies a named pipeline, and what is added to it, to a tile and its mask.
@@ -197,7 +216,9 @@ class Augmenter:
         for name in add:
             _refuse_unknown(name, ADDITIONS, "add=['NAME']")
         transforms = [*PIPELINES[pipeline](), *(ADDITIONS[name]() for name in add)]
-        self._compose = A.Compose(transforms, strict=True) if transforms else None
+        # composed for the checks of their arguments alone
+        self._transforms = A.Compose(transforms, strict=True).transforms
+        self._draws_from_numpy = not all(isinstance(one, PYTHONS) for one in transforms)
 
     def __call__(
         self, tile: NDArray[np.uint8], mask: NDArray[np.bool_ | np.uint8], seed: int
@@ -220,13 +241,17 @@ class Augmenter:
         return self._transformed(seed, image=tile)["image"]
 
     def _transformed(self, seed: int, **given: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
-        if self._compose is None:
-            return {name: np.array(array) for name, array in given.items()}
-        # not set_random_seed: it gives every transform the same seed, so that what one draws
-        # tells what the others will (albumentations 2.0.8)
-        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        out = self._compose(**{name: np.ascontiguousarray(array) for name, array in given.items()})
-        return {name: _own(out[name]) for name in given}
+        out = {name: np.ascontiguousarray(array) for name, array in given.items()}
+        numpys = np.random.default_rng(seed) if self._draws_from_numpy else None
+        pythons = random.Random(seed)
+        pythons.random()  # a composition's own draw, of whether it does anything
+        # one after the other, as it would: its checks of the arrays take as long as their warps
+        for transform in self._transforms:
+            # not set_random_seed: it gives every transform the same seed, so that what one draws
+            # tells what the others will (albumentations 2.0.8)
+            transform.set_random_state(numpys, pythons)
+            out = transform(**out)
+        return {name: _own(out[name], array) for name, array in given.items()}
 
 
 def _refuse_unknown(name: str, known: Mapping[str, object], setting: str) -> None:
@@ -238,7 +263,6 @@ def _refuse_unknown(name: str, known: Mapping[str, object], setting: str) -> Non
         )
 
 
-def _own(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Contiguous and writable: a transform that does nothing may hand back a read-only file."""
-    needs: tuple[Literal["C", "W"], ...] = ("C", "W")
-    return np.require(array, requirements=needs)
+def _own(array: NDArray[np.uint8], given: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Contiguous, writable, and not what was given: a transform may hand that back."""
+    return np.array(array) if np.may_share_memory(array, given) else np.ascontiguousarray(array)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Self, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -66,9 +66,7 @@ class TrainingTiles:
         """What a tile's pixels are, uint8 ``[H, W]``: 0 or 255 by its mask, or its pseudo-label."""
         behind = row - len(self.masks)
         label: NDArray[np.uint8] = (
-            np.where(self.masks[row], np.uint8(255), np.uint8(0))
-            if behind < 0
-            else self.labels[behind]
+            self.masks[row].view(np.uint8) * np.uint8(255) if behind < 0 else self.labels[behind]
         )
         return label
 
@@ -122,7 +120,11 @@ class TileDataset(Dataset[tuple[Tensor, ...]]):
     def __init__(
         self, tiles: TrainingTiles | PretrainingTiles, augment: AugmentConfig, seed: int
     ) -> None:
-        self.tiles = tiles
+        # row by row a memory map takes as long as the augmentation's draws: it makes each a map
+        plain: dict[str, Any] = {
+            each.name: np.asarray(getattr(tiles, each.name)) for each in fields(tiles)
+        }
+        self.tiles = replace(tiles, **plain)
         self.augment = augment
         self.augmenter = Augmenter(augment.pipeline, augment.add)
         self.seed = seed

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kaggle_salt.config.stage import OptimizerConfig, ScheduleConfig
 
@@ -31,10 +31,29 @@ def _build(config: OptimizerConfig, groups: list[dict[str, Any]]) -> torch.optim
     if config.name == "sgd":
         nesterov = config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
-    betas = (config.momentum, 0.999)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, betas=betas, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+    betas, decoupled = (config.momentum, 0.999), config.name == "adamw"
+    return _Adam(groups, config.lr, betas, fused=True, decoupled_weight_decay=decoupled)
+
+
+class _Adam(torch.optim.Adam):
+    """Torch's Adam, or with decoupled weight decay its AdamW, to the bit.
+
+    Its kernel copies a tensor of every weight that is laid out with the channels last (torch 2.15,
+    on a CPU). Seen as rows, which those are in memory, there is nothing to copy; that takes a third
+    off the step.
+    """
+
+    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
+        has_complex: bool = super()._init_group(group, *lists)  # type: ignore[no-untyped-call]
+        for tensors in lists:  # of weights, gradients and moments, as they go to the kernel
+            tensors[:] = [_as_rows(tensor) for tensor in tensors]
+        return has_complex
+
+
+def _as_rows(tensor: Tensor) -> Tensor:
+    """The same memory, ``[O, h, w, I]`` of a weight ``[O, I, h, w]`` with its channels last."""
+    last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if last else tensor
 
 
 def normalize_gradients(optimizer: torch.optim.Optimizer) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import albumentations as A
@@ -71,6 +72,29 @@ def test_the_affine_map_is_that_of_albumentations(
     for seed in range(50):
         for one, other in zip(ours(tile, mask, seed), theirs(tile, mask, seed), strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("add", [(), tuple(ADDITIONS)])
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_transforms_do_what_they_would_in_a_composition(
+    pipeline: str, add: tuple[str, ...]
+) -> None:
+    tile, mask = noise(), disc(32)
+    ours = Augmenter(pipeline, add)
+    transforms = [*PIPELINES[pipeline](), *(ADDITIONS[name]() for name in add)]
+    theirs = A.Compose(transforms, strict=True)
+    for seed in range(60):
+        theirs.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        expected = theirs(image=tile, mask=mask.view(np.uint8))
+        image, target = ours(tile, mask, seed)
+        assert np.array_equal(image, expected["image"])
+        assert np.array_equal(target, expected["mask"])
+
+
+def test_unknown_arguments_of_a_transform_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIPELINES, "flip", lambda: [A.HorizontalFlip(probability=1)])
+    with pytest.warns(UserWarning, match="probability"), pytest.raises(ValueError, match="not val"):
+        Augmenter("flip")
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,19 @@ def equal(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) 
 
 def test_workers_change_nothing() -> None:
     assert equal(batches([0, 1], workers=2), batches([0, 1], workers=0))
+
+
+def test_tiles_mapped_from_files_make_the_same_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, tiles = batches([0]), tiny_tiles()
+    np.save(tmp_path / "images.npy", tiles.images)
+    np.save(tmp_path / "masks.npy", tiles.masks)
+    images, masks = (np.load(tmp_path / f"{name}.npy", "r") for name in ("images", "masks"))
+    monkeypatch.setattr(
+        f"{__name__}.tiny_tiles", lambda: replace(tiles, images=images, masks=masks)
+    )
+    assert equal(batches([0]), expected)
 
 
 def test_an_epoch_does_not_depend_on_those_before_it() -> None:

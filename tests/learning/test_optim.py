@@ -29,16 +29,47 @@ def rates(epochs: int, steps: int, **keys: Any) -> list[float]:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)],
+    [("adam", torch.optim.Adam), ("adamw", torch.optim.Adam), ("sgd", torch.optim.SGD)],
 )
 def test_weight_decay_spares_biases_and_norms(name: Any, kind: type) -> None:
     optimizer = make_optimizer(OptimizerConfig(name=name, lr=0.3, weight_decay=0.01), network())
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     decayed, spared = optimizer.param_groups
     assert [p.ndim for p in decayed["params"]] == [4, 4]
     assert [p.ndim for p in spared["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
     assert {group["lr"] for group in optimizer.param_groups} == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_adam_is_torchs_to_the_bit_in_either_layout(name: Any, kind: Any, layout: Any) -> None:
+    steps = []
+    for ours in (True, False):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(5, 7, 3), nn.Conv2d(7, 3, 1)).to(memory_format=layout)
+        config = OptimizerConfig(name=name, lr=0.1, weight_decay=0.2)
+        optimizer = make_optimizer(config, net)
+        if not ours:
+            groups = [
+                {key: group[key] for key in ("params", "weight_decay")}
+                for group in optimizer.param_groups
+            ]
+            optimizer = kind(groups, lr=0.1, betas=(config.momentum, 0.999), fused=True)
+        for _ in range(3):
+            net(torch.randn(2, 5, 6, 6)).square().mean().backward()
+            optimizer.step()
+        steps.append((net.state_dict(), optimizer.state_dict()))
+    (weights, state), (torchs_weights, torchs_state) = steps
+    assert state["param_groups"] == torchs_state["param_groups"]  # a resume takes either
+    assert all(torch.equal(weights[key], torchs_weights[key]) for key in weights)
+    for number, moments in state["state"].items():
+        for key, moment in moments.items():
+            torchs = torchs_state["state"][number][key]
+            assert torch.equal(moment, torchs)
+            assert moment.stride() == torchs.stride()
 
 
 def test_frozen_parameters_are_left_out() -> None:

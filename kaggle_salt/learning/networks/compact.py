@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_salt.learning.networks.blocks import ConvNormAct, ScSE, resize
+from kaggle_salt.learning.networks.blocks import (
+    ConvNormAct,
+    ScSE,
+    resize,
+    with_dense_gradient,
+)
 
 
 class ResidualBlock(nn.Module):
@@ -27,7 +32,7 @@ class ResidualBlock(nn.Module):
             self.shortcut = ConvNormAct(inputs, outputs, kernel=1, act=None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(x)) + self.shortcut(x))
+        return F.relu(self.second(self.first(x)) + self.shortcut(x), inplace=True)
 
 
 class Compact(nn.Module):
@@ -83,7 +88,7 @@ class Compact(nn.Module):
         full = skips[0].shape[-2:]
         column = resize(self.project[0](x), full)
         for stage, project, skip in zip(self.decoder, self.project[1:], skips[-2::-1], strict=True):
-            x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+            x = with_dense_gradient(F.interpolate(x, size=skip.shape[-2:], mode="nearest"))
             x = stage(torch.cat([x, skip], dim=1))
             column = column + resize(project(x), full)  # [B, hypercolumn, S/2, S/2]
         logits: Tensor = self.fuse(column)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_salt.learning.networks import blocks
@@ -13,6 +14,7 @@ from kaggle_salt.learning.networks.blocks import (
     double,
     hypercolumn,
     resize,
+    with_dense_gradient,
 )
 
 
@@ -49,6 +51,36 @@ def test_scse_by_hand() -> None:
     block.channel[3].bias.data = torch.tensor([-100.0, 100.0])
     gates = torch.tensor([[[[1.0, 0.0]], [[2.0, 1.0]]]])
     assert torch.allclose(block(x), x * gates)
+
+
+def test_scse_is_the_same_in_either_layout() -> None:
+    torch.manual_seed(0)
+    block, x = ScSE(8), torch.randn(3, 8, 5, 4)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = x.clone(memory_format=layout).requires_grad_()
+        block.zero_grad()
+        out = block(given)
+        assert out.is_contiguous(memory_format=layout)
+        out.square().sum().backward()
+        found.append([out.detach(), given.grad, *(p.grad.clone() for p in block.parameters())])
+    for plain, last in zip(*found, strict=True):
+        assert torch.allclose(plain, last, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_is_dense_where_the_stack_leaves_gaps() -> None:
+    seen = []
+    for dense in (with_dense_gradient, lambda x: x):
+        x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        small = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        large = F.interpolate(small, scale_factor=2, mode="nearest")
+        large.register_hook(lambda gradient: seen.append(gradient))
+        torch.cat([dense(large), large.detach()], dim=1).square().sum().backward()
+        seen.append(small.grad)
+    gradient, ours, gappy, plain = seen
+    assert torch.equal(ours, plain)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    assert not gappy.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_reduction_never_leaves_too_little() -> None:
