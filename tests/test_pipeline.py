@@ -18,6 +18,8 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.ensembling.thresholds import score_at
+from kaggle_salt.pipeline import ensemble
 from kaggle_salt.storage.files import file_hash, read_json
 from tests.tiny import (
     N_TEST,
@@ -72,6 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         for name in ("SALT_DATA", "SALT_RUNS", "SALT_DEBUG"):
             patch.delenv(name, raising=False)
         patch.chdir(folder)
+        decide_low(patch)
         told = {
             "make-folds": salt("make-folds", "--n-folds", 3),
             "train": salt("train", "--config", "tiny.toml", "--fold", "0,1", "--device", "cpu"),
@@ -79,6 +82,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             "submit": salt("submit", "--json"),
         }
     return Finished(folder, told)
+
+
+@pytest.fixture(autouse=True)
+def low(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide_low(monkeypatch)
+
+
+def decide_low(patch: pytest.MonkeyPatch) -> None:
+    """Let the decision be a low threshold: at .5 so small a network has no mask."""
+    patch.setattr(ensemble, "best_decision", lambda tiles: score_at(tiles, Rule(76, 5)))
 
 
 @pytest.fixture
