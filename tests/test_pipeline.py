@@ -18,8 +18,6 @@ from kaggle_salt.competition import rle
 from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.tiles import Competition
-from kaggle_salt.ensembling.thresholds import score_at
-from kaggle_salt.pipeline import ensemble
 from kaggle_salt.storage.files import file_hash, read_json
 from tests.tiny import (
     N_TEST,
@@ -27,6 +25,7 @@ from tests.tiny import (
     SIZE,
     TINY,
     Salt,
+    decide_low,
     files_under,
     forbid,
     refused,
@@ -87,11 +86,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture(autouse=True)
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     decide_low(monkeypatch)
-
-
-def decide_low(patch: pytest.MonkeyPatch) -> None:
-    """Let the decision be a low threshold: at .5 so small a network has no mask."""
-    patch.setattr(ensemble, "best_decision", lambda tiles: score_at(tiles, Rule(76, 5)))
 
 
 @pytest.fixture

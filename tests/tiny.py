@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 
 from kaggle_salt.cli import app
 from kaggle_salt.cli.console import ConsoleListener
+from kaggle_salt.competition.decision import Rule
 from kaggle_salt.config.file import load_config, load_run_config
 from kaggle_salt.config.readers import read_part
 from kaggle_salt.config.schema import Config
+from kaggle_salt.ensembling.thresholds import score_at
+from kaggle_salt.pipeline import ensemble
 from kaggle_salt.pipeline.prepare import make_fold_table
 from kaggle_salt.pipeline.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
@@ -65,6 +68,12 @@ def configure(run: Path, text: str) -> None:
     write_json(run / "manifest.json", {key: told[key] for key in told if key != "config"})
     config = load_run_config(run / "config.toml")
     write_json(run / "manifest.json", told | {"config": read_part(config)})
+
+
+def decide_low(patch: pytest.MonkeyPatch, *steps: str) -> None:
+    """Let an ensemble's decision be a low threshold: at .5 so small a network has no mask."""
+    low = Rule(76, 5, steps)
+    patch.setattr(ensemble, "best_decision", lambda tiles: score_at(tiles, low))
 
 
 def write_data(folder: Path) -> None:

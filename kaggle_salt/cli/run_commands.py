@@ -151,6 +151,8 @@ def _predict_part(
 
 
 def _print_ensemble(report: EnsembleReport) -> None:
+    from kaggle_salt.competition.decision import PLAIN_RULE
+
     honest = report.honest
     columns = ["out of fold", "tiles", "at .5", "95 % interval", "at the decision"]
     print_table(columns, [
@@ -168,7 +170,7 @@ def _print_ensemble(report: EnsembleReport) -> None:
         print_gains(report.mosaic)
     chosen = "weights and decision" if report.search else "the decision"
     rule = report.decision.rule
-    stays = replace(rule, steps=()) == type(rule)()
+    stays = replace(rule, steps=()) == PLAIN_RULE
     typer.echo(
         f"decision: {rule}{'; no other is better by a standard error' * stays}\n"
         f"score to quote: {honest.score:.4f} {interval_text(honest.interval)}, "

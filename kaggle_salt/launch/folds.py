@@ -12,9 +12,9 @@ from kaggle_salt.launch.following import Failure, Watcher, failures, told
 from kaggle_salt.launch.tasks import Engine, Task
 from kaggle_salt.learning.device import limited_threads
 from kaggle_salt.learning.fold import FoldSummary, read_summary
+from kaggle_salt.pipeline import train
 from kaggle_salt.pipeline.budget import Budget
 from kaggle_salt.pipeline.machine import usable_cores
-from kaggle_salt.pipeline.train import begin
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
 
@@ -135,11 +135,12 @@ def set_up(
     For the arguments see :func:`train_folds`.
     """
     jobs = 0 if engine.elsewhere else engine.at_once
-    with limited_threads(max(1, usable_cores() // jobs)) if jobs else nullcontext():
-        return begin(
-            workspace, run, config, folds=folds, device="auto" if engine.elsewhere else device,
-            resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
-        )  # fmt: skip
+    share = limited_threads(max(1, usable_cores() // jobs)) if jobs else nullcontext()
+    with share, train.set_up(
+        workspace, run, config, folds, "auto" if engine.elsewhere else device,
+        resume=resume, overwrite=overwrite, because=because, budget=budget, listener=listener,
+    ) as ready:  # fmt: skip
+        return list(ready.data.folds)
 
 
 def fold_tasks(

@@ -77,7 +77,7 @@ def train(
         SaltError: Before any training, if something asked for cannot be done.
     """
     listener = listener or Listener()
-    with _set_up(
+    with set_up(
         workspace, run, config, folds, device, resume=resume, overwrite=overwrite,
         because=because, budget=budget, listener=listener,
     ) as ready:  # fmt: skip
@@ -87,38 +87,8 @@ def train(
         return [_train_one(run, ready, fold, listener) for fold in ready.data.folds]
 
 
-def begin(
-    workspace: Workspace,
-    run: RunFolder,
-    config: Config,
-    *,
-    folds: str,
-    device: str,
-    resume: bool,
-    overwrite: bool,
-    because: str,
-    budget: Budget | None,
-    listener: Listener,
-) -> list[int]:
-    """Do what :func:`train` does before any training, for folds that other processes train.
-
-    They find the run's configuration and plan there, and folds to begin anew are empty.
-
-    Returns:
-        Numbers of the folds asked for, finished or not.
-
-    Raises:
-        SaltError: As from :func:`train`.
-    """
-    with _set_up(
-        workspace, run, config, folds, device, resume=resume, overwrite=overwrite,
-        because=because, budget=budget, listener=listener,
-    ) as ready:  # fmt: skip
-        return list(ready.data.folds)
-
-
 @dataclass(frozen=True)
-class _Ready:
+class Ready:
     """All that the training of a run's folds needs; the leases are of those not finished."""
 
     config: Config
@@ -128,7 +98,7 @@ class _Ready:
 
 
 @contextmanager
-def _set_up(
+def set_up(
     workspace: Workspace,
     run: RunFolder,
     config: Config,
@@ -140,7 +110,12 @@ def _set_up(
     because: str,
     budget: Budget | None,
     listener: Listener,
-) -> Iterator[_Ready]:
+) -> Iterator[Ready]:
+    """Own the folds to train, and have all that is known before any of them is trained.
+
+    The run's configuration and plan are written, and folds to begin anew are empty: other
+    processes may train them once the block is left. For arguments and errors see :func:`train`.
+    """
     data = TrainingData.open(workspace, config, folds, listener)
     config = settle_for(data.competition, config, listener)
     compute = choose_compute(device, config.training.precision, config.training.channels_last)
@@ -153,7 +128,7 @@ def _set_up(
         config, plan = planner.make(data.tiles(to_train[0]), listener)
     write = partial(claim, run, config, {**data.hashes, **weights}, plan, compute, because)
     with _owned(run, config, data, to_train, weights, write, **asked) as leases:
-        yield _Ready(config, data, compute, leases)
+        yield Ready(config, data, compute, leases)
 
 
 @contextmanager
@@ -216,7 +191,7 @@ def _checked_start(
     return to_train, weights
 
 
-def _train_one(run: RunFolder, ready: _Ready, fold: int, listener: Listener) -> FoldSummary:
+def _train_one(run: RunFolder, ready: Ready, fold: int, listener: Listener) -> FoldSummary:
     """Train a fold, and give it back."""
     config, data, compute = ready.config, ready.data, ready.compute
     folder = run.fold(fold)
@@ -244,7 +219,7 @@ def _train_one(run: RunFolder, ready: _Ready, fold: int, listener: Listener) -> 
 
 
 def _tidied(
-    run: RunFolder, ready: _Ready, folder: FoldFolder, summary: FoldSummary, tiles: TrainingTiles
+    run: RunFolder, ready: Ready, folder: FoldFolder, summary: FoldSummary, tiles: TrainingTiles
 ) -> FoldSummary:
     """Draw a trained fold, and remove what it needs no more; whoever is killed here left that."""
     folder.checkpoint.unlink(missing_ok=True)

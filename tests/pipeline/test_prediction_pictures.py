@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 
 from kaggle_salt import predictions
-from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.fold_files import read_folds
 from kaggle_salt.competition.folds import fold_rows
 from kaggle_salt.competition.metric import image_scores
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config.file import load_run_config
-from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.pipeline import prediction_pictures
@@ -21,6 +19,7 @@ from kaggle_salt.pipeline.ensemble import ensemble
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.grid import Tiles
 from kaggle_salt.runs import RunFolder
+from tests.tiny import decide_low
 
 WORKSPACE = Workspace()  # the tests stand in its folder
 
@@ -82,10 +81,7 @@ def test_an_ensemble_shows_its_worst_middling_and_best_tiles(
     drawn: list[tuple[list[Tiles], Path, dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    low = Rule(76, 5, ("blank-empty",))  # at .5 so small a network has no mask
-    monkeypatch.setattr(
-        "kaggle_salt.pipeline.ensemble.best_decision", lambda all: score_at(all, low)
-    )
+    decide_low(monkeypatch, "blank-empty")
     report = ensemble(WORKSPACE, ["tiny"], device="cpu", post=["blank-empty"])
     [(groups, path, options)] = drawn
     assert path == report.folder / "predictions.png"
