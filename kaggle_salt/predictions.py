@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -214,7 +215,8 @@ def map_array(path: Path) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a header that is nearly Python
-            return np.lib.format.open_memmap(path, mode="r")
+            # a Path it would resolve link by link, which takes longer than the mapping
+            return np.lib.format.open_memmap(os.fspath(path), mode="r")
     except (OSError, ValueError):
         raise
     except Exception as error:  # numpy has Python read the header, and raises what that trips over
