@@ -37,7 +37,7 @@ class Size:
 
 
 #: The competition's own size, and a tenth of it to see that everything runs.
-FULL = Size(3600, 18400, batch=32, repeats=5, patience=30, pairs=5, loop_seconds=4)
+FULL = Size(3600, 18400, batch=32, repeats=5, patience=30, pairs=9, loop_seconds=4)
 QUICK = Size(360, 1840, batch=16, repeats=3, patience=3, pairs=3, loop_seconds=0.5)
 
 

@@ -38,9 +38,18 @@ def train(setting: Setting) -> Measurement:
     takes framed batches from the device's memory and runs forward, loss, backward and step with
     the same network, loss and optimiser.
     """
+    return _rehearsed(setting, shrink=1)
 
+
+@item("train-half", "ms", 0.95, peer="bare loop")
+def train_half(setting: Setting) -> Measurement:
+    """A training step of the preset at half its input size, likewise."""
+    return _rehearsed(setting, shrink=2)
+
+
+def _rehearsed(setting: Setting, shrink: int) -> Measurement:
     def loops(steps: int) -> Loops:
-        rehearsal = Rehearsal(setting, steps)
+        rehearsal = Rehearsal(setting, steps, shrink)
         return rehearsal.ours, rehearsal.bare
 
     return _in_loops_of_fitting_length(setting, loops)
@@ -76,12 +85,13 @@ def config_of(setting: Setting) -> Config:
 
 
 class Rehearsal:
-    """A stage of the preset at full size, on so many steps' worth of tiles.
+    """A stage of the preset at a size of one's own, on so many steps' worth of tiles.
 
-    It is the stage that shrinks its input least, here not at all: ``quick`` has none at full size.
+    It is the stage that shrinks its input least, at the ``shrink`` asked for: ``quick`` has none
+    at full size.
     """
 
-    def __init__(self, setting: Setting, steps: int) -> None:
+    def __init__(self, setting: Setting, steps: int, shrink: int) -> None:
         config, tiles = config_of(setting), setting.competition
         self.stage = min(config.stage, key=lambda stage: stage.shrink)  # the first of equals
         rows = np.arange(steps * config.training.batch_size) % len(tiles.ids)
@@ -99,7 +109,7 @@ class Rehearsal:
             self.compute,
             self.watcher,
         )
-        self.framing = Framing(tiles.tile_shape, config.input)
+        self.framing = Framing(tiles.tile_shape, config.input, shrink)
         self.loss = make_loss(self.stage.loss)
         self.optimizer = make_optimizer(self.stage.optimizer, self.network)
         self.schedule = Schedule(

@@ -71,7 +71,7 @@ def _item(name: str) -> Item:
 def test_items_are_these() -> None:
     assert [item.name for item in ITEMS] == [
         "open-first", "open-again", "search", "search-kernel", "rle", "submission", "lovasz",
-        "train", "flip-tta", "ensemble-memory", "time-to-score",
+        "train", "train-half", "flip-tta", "ensemble-memory", "time-to-score",
     ]  # fmt: skip
 
 
@@ -363,7 +363,7 @@ def test_another_preset_is_measured(setting: Setting) -> None:
     """One with heads, which the loss wants to see."""
     other = replace(setting, preset="seresnext50")
     assert networks.config_of(other).model.architecture == "unet"
-    rehearsal = networks.Rehearsal(other, 1)
+    rehearsal = networks.Rehearsal(other, 1, shrink=1)
     rehearsal.ours()
     rehearsal.bare()
 
@@ -384,7 +384,7 @@ def test_device_that_is_not_there_is_refused(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["lovasz", "train", "flip-tta"])
+@pytest.mark.parametrize("name", ["lovasz", "train", "train-half", "flip-tta"])
 def test_item_runs_on_a_gpu(name: str, on_gpu: Setting) -> None:
     torch.cuda.reset_peak_memory_stats()
     measured = _item(name).measure(on_gpu)
