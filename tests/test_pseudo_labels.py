@@ -310,6 +310,15 @@ def test_present_folds_and_tiles_must_be_those_of_the_labels(csv: Path) -> None:
         read(csv, fold=2)
 
 
+def test_what_all_teach_goes_with_any_fold_table(tmp_path: Path) -> None:
+    """No tile is kept from it, whatever the table: a student may hold out fewer than they did."""
+    path = tmp_path / "labels.csv"
+    write(path, "all")
+    assert read(path, fold=19, folds_hash="new").ids == IDS
+    with pytest.raises(DataError, match="another set of test tiles"):
+        read(path, folds_hash="new", test_hash="new")
+
+
 def test_the_command_is_the_one_that_made_them() -> None:
     path = Path("my labels.csv")
     end = "--out 'my labels.csv' --overwrite"
