@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,7 +20,8 @@ from kaggle_salt.launch.ray_engine import RayEngine, TryAgainError
 from kaggle_salt.launch.tasks import State
 from tests.launch.ray_cluster import Cluster, ray_cluster
 from tests.launch.scripts import quick, script, until
-from tests.tiny import Heard, refused
+from tests.surveys import cube, write_survey
+from tests.tiny import Heard, files_under, refused, salt, tiny_config
 
 WORDS = ("train", "--config", "tiny.toml", "--run", "new", "--fold", "0,1", "--device", "cpu")
 
@@ -203,3 +204,40 @@ def test_a_training_outlives_its_worker_and_its_node(trained: Path, cluster: Clu
         weights = fold / "weights.safetensors"
         assert Path("runs/new", weights).read_bytes() == Path("runs/tiny", weights).read_bytes()
     assert not list(Path("runs/new").rglob("lease-*"))
+
+
+def results(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Weights, probabilities and predicted lines among files."""
+    return {name: files[name] for name in files if name.endswith((".safetensors", ".npy", ".sgy"))}
+
+
+@pytest.mark.ray
+def test_sweeps_ensembles_and_surveys_come_out_of_a_cluster_as_of_one_process(
+    trained: Path, cluster: Cluster
+) -> None:
+    tiny_config(trained)
+    Path("rates.toml").write_text(
+        'config = "tiny.toml"\nfolds = "0"\nset = { "stage.*.epochs" = 1 }\n'
+        '[[variant]]\nname = "slow"\n"stage.*.optimizer.lr" = 0.0001\n',
+        encoding="utf-8",
+    )
+    write_survey(Path("survey.sgy"), cube(range(4), range(40)))
+    before = files_under(Path())
+    for words in (
+        ("sweep", "rates.toml"), ("ensemble", "tiny"), ("predict", "survey.sgy", "--run", "tiny"),
+    ):  # fmt: skip
+        call = (*words, "--device", "cpu")
+        salt(*call)
+        alone = results(files_under(Path()))
+        assert len(alone) > len(results(before)), words
+        for path in set(files_under(Path())) - set(before):
+            Path(path).unlink()
+        there = (*call, "--on", "ray", "--address", cluster.address)
+        told = subprocess.run(
+            [sys.executable, "-m", "kaggle_salt", *there],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+        assert "given to Ray: each has 1 of the CPUs" in told.stderr
+        assert results(files_under(Path())) == alone, words
+        before = files_under(Path())
