@@ -28,7 +28,7 @@ rule *{rule}*, chosen out of fold.
   Before its weights were rounded to float16: {score:.4f}; {changed:.2%} of the pixels changed.
 - The run it comes from, out of fold over {run_tiles} tiles: {cross_fitted}, the rule chosen on the
   other tiles each time.
-{teachers}
+{caveats}{teachers}
 ## What it learnt from
 
 The training tiles of the TGS Salt Identification Challenge{unlabelled}. SHA-256 of the tiles:
@@ -74,6 +74,7 @@ def model_card(manifest: Mapping[str, Any], made: Mapping[str, Any], megabytes: 
         changed=compared["changed_pixels"],
         run_tiles=made["out_of_fold"]["tiles"],
         cross_fitted=_score_text(made["out_of_fold"]),
+        caveats="".join(f"- {caveat}.\n" for caveat in made["out_of_fold"]["caveats"]),
         teachers=_teachers_text(teachers),
         unlabelled=", and test tiles as its teachers labelled them"
         if manifest.get("pseudo_teachers")

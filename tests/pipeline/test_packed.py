@@ -113,6 +113,15 @@ def test_steps_that_look_at_neighbours_stay_behind(
     assert "threshold 0.3529" in salt("predict", "tile.png", "--run", "tiny", *CPU).stdout
 
 
+def test_the_card_says_why_a_score_is_too_high(decided: Path) -> None:
+    document = Path("runs/ensemble/tiny/ensemble.json")
+    told = read_json(document)
+    told["out_of_fold"]["caveats"] = ["its teachers knew these tiles"]
+    write_json(document, told)
+    pack()
+    assert "\n- its teachers knew these tiles.\n" in (OUT / "README.md").read_text("utf-8")
+
+
 def test_other_tiles_than_its_own_are_refused(decided: Path) -> None:
     pack()
     write_competition(Path("small"), shape=(8, 9))
