@@ -20,6 +20,9 @@ from kaggle_salt.competition.decision import Rule
 from kaggle_salt.competition.metric import score
 from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.competition.tiles import Competition
+from kaggle_salt.config.file import dump_config
+from kaggle_salt.config.readers import read_part
+from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError, DataError, nearest, salt_command
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.fold import predict_tiles, sound_weights
@@ -113,9 +116,17 @@ def ship(
     write_json(out / DOCUMENT, {"name": packed.name, "members": [member], **kept})
     manifest = _manifest(finished, fold, packed, report, taught)
     write_text(out / "README.md", model_card(manifest, made, report.megabytes))
-    write_text(packed.config, finished.run.config.read_text(encoding="utf-8"))
+    write_text(packed.config, dump_config(_without_folders(finished.config)))
     write_json(packed.manifest, manifest)
     return report
+
+
+def _without_folders(config: Config) -> Config:
+    """The configuration with files by name: where they lie is nobody's business elsewhere."""
+    model, pseudo = config.model, config.pseudo
+    model = model.model_copy(update={"weights": Path(model.weights).name})
+    pseudo = pseudo.model_copy(update={"file": Path(pseudo.file).name})
+    return config.model_copy(update={"model": model, "pseudo": pseudo})
 
 
 def _refuse_unready(finished: FinishedRun, fold: int) -> Mapping[str, Any]:
@@ -228,7 +239,7 @@ def _manifest(
         "teachers": teachers,
         "compared": compared,
         "versions": package_versions(),
-        "config": told.get("config"),
+        "config": read_part(_without_folders(finished.config)),
     }
 
 

@@ -31,8 +31,8 @@ rule *{rule}*, chosen out of fold.
 {caveats}{teachers}
 ## What it learnt from
 
-The training tiles of the TGS Salt Identification Challenge{unlabelled}. SHA-256 of the tiles:
-`{train_hash}`.
+The training tiles of the TGS Salt Identification Challenge{unlabelled}.
+SHA-256 of the tiles: `{train_hash}`.
 
 ## What it must not be used for
 
@@ -91,5 +91,5 @@ def _score_text(out_of_fold: Mapping[str, Any]) -> str:
 def _teachers_text(teachers: Mapping[str, Any] | None) -> str:
     if teachers is None:
         return ""
-    runs = " + ".join(teachers["runs"])
-    return f"- Its teachers, {runs}, out of fold: {_score_text(teachers['out_of_fold'])}.\n"
+    score = _score_text(teachers["out_of_fold"])
+    return f"- Its teachers, the ensemble {teachers['ensemble']}, out of fold: {score}.\n"

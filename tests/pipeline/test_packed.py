@@ -22,7 +22,7 @@ from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.storage.files import read_json, write_json
 from tests.makers import png, put, write_competition
 from tests.sections import draw_section
-from tests.tiny import files_under, refused, salt
+from tests.tiny import TINY, configure, files_under, refused, salt
 
 CPU = ("--device", "cpu")
 OUT = Path("network")
@@ -64,8 +64,9 @@ def test_what_is_packed_is_a_run_of_one_fold(decided: Path) -> None:
     assert manifest["packed_from"] == {"run": "tiny", "fold": 1}
     assert manifest["teachers"]["runs"] == ["tiny"]
     card = (OUT / "README.md").read_text("utf-8")
-    for words in ("salt predict IMAGE --model network", "32 x 32 pixels", "Its teachers, tiny",
-                  "must not be used for", "MIT licence", f"{report.packed_score:.4f}"):  # fmt: skip
+    for words in ("salt predict IMAGE --model network", "32 x 32 pixels",
+                  "Its teachers, the ensemble tiny", "must not be used for", "MIT licence",
+                  f"{report.packed_score:.4f}"):  # fmt: skip
         assert words in card
 
 
@@ -111,6 +112,17 @@ def test_steps_that_look_at_neighbours_stay_behind(
     assert (kept["level"], kept["steps"]) == (90, [])
     put(Path("tile.png"), png(np.zeros((32, 32), np.uint8)))
     assert "threshold 0.3529" in salt("predict", "tile.png", "--run", "tiny", *CPU).stdout
+
+
+def test_no_folder_of_this_machine_goes_with_it(decided: Path) -> None:
+    labels = f'[pseudo]\nfile = "{decided / "labels.csv"}"\n'
+    configure(Path("runs/tiny"), f"{TINY}\n{labels}")
+    pack()
+    assert 'file = "labels.csv"' in (OUT / "config.toml").read_text("utf-8")
+    for name, content in files_under(OUT).items():
+        assert str(decided).encode() not in content, name
+    put(Path("tile.png"), png(np.zeros((32, 32), np.uint8)))
+    salt("predict", "tile.png", "--model", OUT, *CPU)
 
 
 def test_the_card_says_why_a_score_is_too_high(decided: Path) -> None:
