@@ -8,7 +8,7 @@ comes from, and a model card. It has no out-of-fold predictions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def ship(
     competition = workspace.open(listener)
     open_member(open_run(workspace.runs, run), 1.0, competition)
     finished = ready_run(workspace, run=run, listener=listener)
+    finished = replace(finished, config=_without_folders(finished.config))
     made = _refuse_unready(finished, fold)
     rule = without_neighbours(chosen_rule(finished.document.parent, made))
     made = {**made, "decision": {**made["decision"], "rule": rule.as_json()}}
@@ -116,7 +117,7 @@ def ship(
     write_json(out / DOCUMENT, {"name": packed.name, "members": [member], **kept})
     manifest = _manifest(finished, fold, packed, report, taught)
     write_text(out / "README.md", model_card(manifest, made, report.megabytes))
-    write_text(packed.config, dump_config(_without_folders(finished.config)))
+    write_text(packed.config, dump_config(finished.config))
     write_json(packed.manifest, manifest)
     return report
 
@@ -239,7 +240,7 @@ def _manifest(
         "teachers": teachers,
         "compared": compared,
         "versions": package_versions(),
-        "config": read_part(_without_folders(finished.config)),
+        "config": read_part(finished.config),
     }
 
 
