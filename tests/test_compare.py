@@ -65,8 +65,9 @@ def config(folder: Path, extra: str = "") -> Config:
     [
         (200, [160, 40], 1, 32),  # all of 160 wanted, and more
         (80, [64, 16], 1, 32),
-        (12, [10, 2], 1, 32),
-        (3, [10, 2], 2, 16),  # four times as many fit at half
+        (24, [19, 5], 1, 32),
+        (6, [19, 5], 2, 16),  # four times as many fit at half
+        (1.5, [19, 5], 4, 8),
         (0.5, [6, 2], 4, 8),  # the last resort
         (0.01, [1, 1], 4, 8),  # the least, though it takes longer
     ],
@@ -90,8 +91,8 @@ def test_epochs_keep_their_proportions(
 @pytest.mark.usefixtures("one_second_a_step")
 def test_cycles_shrink_with_their_stage(workspace: Workspace, tmp_path: Path) -> None:
     given = config(tmp_path, CYCLES)
-    fitted = fit_or_shrink(given, tiles_of(workspace, given), 6 * 9, choose_compute("cpu"))
-    assert "stage.cycles.epochs=6 stage.cycles.schedule.cycle=2" in fitted.note
+    fitted = fit_or_shrink(given, tiles_of(workspace, given), 6 * 23, choose_compute("cpu"))
+    assert "stage.cycles.epochs=15 stage.cycles.schedule.cycle=5" in fitted.note
     assert fitted.epochs >= ENOUGH_EPOCHS
 
 
