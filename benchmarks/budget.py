@@ -1,6 +1,6 @@
 """A preset made to fit minutes in which it may not fit: its input is shrunk where that helps.
 
-The stages are scaled as ``salt train --minutes`` scales them. Where fewer than twenty epochs would
+The stages are scaled as ``salt train --minutes`` scales them. Where fewer than fifteen epochs would
 fit, the input is shrunk first: on a processor a network that has seen the tiles often at half the
 size beats one that has hardly seen them.
 """
@@ -18,7 +18,7 @@ from kaggle_salt.learning.timing import stage_costs, time_stages
 from kaggle_salt.pipeline.budget import fit, lengths_of
 
 #: Inputs are shrunk by the first of these at which so many epochs fit into the budget.
-SHRINKS, ENOUGH_EPOCHS = (1, 2, 4), 20
+SHRINKS, ENOUGH_EPOCHS = (1, 2, 4), 15
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,9 @@ def table_lines(measured: Mapping[str, Measured]) -> list[str]:
         cells = ["-"] * 6
         if row.score is not None:
             cells = [
-                f"{row.size} px", f"{row.epochs}", f"{row.minutes}", f"{row.tiles_per_second}",
-                _figure(row.score), f"[{_figure(row.low or 0)}, {_figure(row.high or 0)}]",
+                f"{row.size} px", f"{row.epochs}", f"{row.minutes}",
+                f"{row.tiles_per_second or '-'}", _figure(row.score),
+                f"[{_figure(row.low or 0)}, {_figure(row.high or 0)}]",
             ]  # fmt: skip
         cells = [f"`{name}`", f"{row.parameters / 1e6:.1f} M", *cells]
         lines.append("| " + " | ".join(cells) + " |")

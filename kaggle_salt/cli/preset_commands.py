@@ -49,6 +49,8 @@ def list_all(as_json: bool) -> None:
         for p in listed
     ]
     print_table(columns, rows, texts=["made for", "what it is"], least=["parameters", "made for"])
+    if any(p.measured.budget_minutes is not None for p in listed):
+        typer.echo("fitted: its epochs, and mostly its size, were cut to that time", err=True)
 
 
 def _millions(parameters: int) -> str:
@@ -58,7 +60,8 @@ def _millions(parameters: int) -> str:
 def _score(measured: Measured) -> str:
     if measured.score is None:
         return "not measured"
-    return f"{measured.score:.4f} in {measured.minutes:.0f} min"
+    fitted = "" if measured.budget_minutes is None else ", fitted"
+    return f"{measured.score:.4f} in {measured.minutes:.0f} min{fitted}"
 
 
 @command("show", group)

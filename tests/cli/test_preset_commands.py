@@ -25,14 +25,20 @@ def test_the_list_has_a_line_for_each() -> None:
 def test_the_list_shows_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = MEASURED.read_text(encoding="utf-8").splitlines()
     unmeasured = [f"{line.split(',')[0]},{line.split(',')[1]}" + "," * 10 for line in lines[1:]]
-    quick = "quick,3180905,30,112,39,16.2,75.5,0.8089,0.78,0.83,a laptop,"
-    rows = [quick if row.startswith("quick,") else row for row in unmeasured]
+    of = {
+        "quick": "quick,3180905,,112,39,16.2,75.5,0.8089,0.78,0.83,a laptop,",
+        "unet": "unet,2160177,30,64,36,20.3,84.9,0.7549,0.72,0.78,a laptop,at half the size",
+    }
+    rows = [of.get(row.split(",")[0], row) for row in unmeasured]
     (tmp_path / "measured.csv").write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
     results = presets.read_measured(tmp_path / "measured.csv")
     monkeypatch.setattr(presets, "read_measured", lambda: results)
-    told = salt("presets").stdout
-    assert "0.8089 in 16 min" in told
-    assert told.count("not measured") == len(rows) - 1
+    listed = salt("presets")
+    told = listed.stdout
+    assert "0.8089 in 16 min  " in told
+    assert "0.7549 in 20 min, fitted  " in told
+    assert listed.stderr == "fitted: its epochs, and mostly its size, were cut to that time\n"
+    assert told.count("not measured") == len(rows) - 2
     documents = json.loads(salt("presets", "--json").stdout)
     [document] = [one for one in documents if one["name"] == "quick"]
     assert document["measured"]["score"] == 0.8089
