@@ -2,7 +2,8 @@
 
 All of a stage that is counted in epochs scales with it: the cycle of its schedule, so that whole
 cycles remain whole and as many as before; and its patience, which its author chose for a stage of
-that length. A patience of one epoch would be noise, so a few epochs always remain.
+that length. A patience of one epoch would be noise and an average of one none, so a few epochs
+always remain.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ Lengths = Mapping[str, int]
 
 #: The least epochs without improvement that make a plateau, and that end a stage.
 LEAST_PATIENCE, LEAST_WAIT = 2, 5
+
+#: The least epochs whose ends are averaged.
+LEAST_AVERAGED = 2
 
 #: What the keys of a stage's schedule begin with.
 SCHEDULE = "schedule."
@@ -113,7 +117,8 @@ def with_lengths(config: Config, lengths: Mapping[str, Lengths]) -> Config:
 def fit(config: Config, costs: Sequence[StageCost], limit: float) -> Config:
     """Scale the stages to the largest that a limit allows; the least where it allows nothing.
 
-    Epochs are rounded to the nearest. A stage has one at least, one with cycles one for each.
+    Epochs are rounded to the nearest. A stage has one at least, one with cycles one for each, one
+    that averages the ends of epochs two if it had them.
     Where stages would round up at the same scale and there is room for some of them only, those
     that rounding takes most from come first.
 
@@ -155,7 +160,7 @@ def _scaled(stage: StageConfig, scale: float, extra: int = 0) -> dict[str, int]:
     """
     given = lengths_of(stage)
     unit = _unit(stage)
-    epochs = max(1, _nearest(stage.epochs / unit * scale) + extra) * unit
+    epochs = max(_least(stage), _nearest(stage.epochs / unit * scale) + extra) * unit
     share = epochs / stage.epochs
     scaled = {"epochs": epochs}
     if "schedule.cycle" in given:
@@ -174,6 +179,12 @@ def _unit(stage: StageConfig) -> int:
     """Epochs by which a stage grows: one, or one for each of its whole cycles."""
     cycles, rest = divmod(stage.epochs, stage.cycle)
     return 1 if rest else cycles
+
+
+def _least(stage: StageConfig) -> int:
+    """How often a stage trains what it grows by, whatever the scale."""
+    averages = stage.keep == "average" and not stage.keeps_cycles
+    return min(stage.epochs, LEAST_AVERAGED) if averages and _unit(stage) == 1 else 1
 
 
 def _by_loss(config: Config, scale: float) -> list[int]:

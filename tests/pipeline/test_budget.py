@@ -77,6 +77,33 @@ def test_a_cycle_that_is_cut_off_is_cut_off_as_before() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "fitted"),
+    [
+        (90, [80, 10]),
+        (18, [16, 2]),
+        (8, [6, 2]),  # 7 and 1: of one there is nothing to average
+        (1, [1, 2]),
+    ],
+)
+def test_an_average_remains_one(limit: float, fitted: list[int]) -> None:
+    swa = {"name": "swa", "epochs": 10, "keep": "average"}
+    given = stages({"name": "a", "epochs": 80}, swa)
+    assert epochs_of(fit(given, [EPOCH] * 2, limit)) == fitted
+
+
+def test_an_average_of_one_stays_as_it_was() -> None:
+    swa = {"name": "swa", "epochs": 1, "keep": "average"}
+    assert epochs_of(fit(stages({"name": "a", "epochs": 8}, swa), [EPOCH] * 2, 5)) == [4, 1]
+
+
+def test_averaged_cycles_remain_as_many() -> None:
+    schedule = {"name": "cosine-restarts", "cycle": 4}
+    swa = {"name": "swa", "epochs": 8, "keep": "average", "average_over": "cycles"}
+    [stage] = fit(stages({**swa, "schedule": schedule}), [EPOCH], 5).stage
+    assert (stage.epochs, stage.cycle) == (4, 2)
+
+
+@pytest.mark.parametrize(
     ("limit", "patience", "waits"), [(300, 5, 30), (600, 10, 60), (150, 3, 15), (20, 2, 5)]
 )
 def test_patience_is_a_share_of_the_stage_but_never_noise(

@@ -239,4 +239,4 @@ def test_a_preset_s_stages_are_planned_too(a_second_an_epoch: list[int]) -> None
     config = load_config(Path(plan.__file__).parents[1] / "presets/quick.toml", small)
     run = RunFolder(Workspace().runs / "quick")
     train(WORKSPACE, run, config, device="cpu", budget=Budget(epochs=8))
-    assert epochs_of("quick") == [4, 3, 1]
+    assert epochs_of("quick") == [3, 3, 2]
