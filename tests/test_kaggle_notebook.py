@@ -42,7 +42,7 @@ SETTINGS = [
     "training.precision=float32",
     "stage.*.shrink=1",
 ]
-EPOCHS = 3
+EPOCHS = 4
 COMMAND = [sys.executable, "-m", "kaggle_salt"]
 
 
