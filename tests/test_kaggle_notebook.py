@@ -162,7 +162,7 @@ def test_what_one_run_began_the_next_one_finishes(
     assert files_under(kaggle.run.fold(0).path) == first
     whole = pd.read_csv(kaggle.run.fold(1).history)
     assert len(whole) == EPOCHS
-    pd.testing.assert_frame_equal(whole[:2], half, check_dtype=False)  # a score of 0 reads as 0
+    pd.testing.assert_frame_equal(whole[:2], half)
     assert len(pd.read_csv(kaggle.working / "submission.csv")) == N_TEST
     assert not list(kaggle.working.rglob("lease-*"))
 

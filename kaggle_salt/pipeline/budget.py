@@ -183,8 +183,9 @@ def _unit(stage: StageConfig) -> int:
 
 def _least(stage: StageConfig) -> int:
     """How often a stage trains what it grows by, whatever the scale."""
-    averages = stage.keep == "average" and not stage.keeps_cycles
-    return min(stage.epochs, LEAST_AVERAGED) if averages and _unit(stage) == 1 else 1
+    if stage.keep == "average" and _unit(stage) == 1:  # else it has cycles, two at least
+        return min(stage.epochs, LEAST_AVERAGED)
+    return 1
 
 
 def _by_loss(config: Config, scale: float) -> list[int]:
