@@ -113,6 +113,56 @@ class HypercolumnHead(nn.Sequential):
         )
 
 
+class EmptyHead(nn.Module):
+    """Whether a tile has salt at all, and the branch that segments the tiles that have.
+
+    Args:
+        channels: Of the encoder's last map.
+        nonempty: From what the final head reads to logits.
+        width: Of the feature, made of the mean of the last map, that tells empty tiles.
+        dropout: Share of the mean's channels dropped.
+    """
+
+    def __init__(
+        self, channels: int, nonempty: nn.Module, width: int = 64, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.feature = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(channels, width),
+            nn.ReLU(inplace=True),
+        )
+        self.has_salt = nn.Linear(width, 1)
+        self.nonempty = nonempty
+
+    def forward(self, last: Tensor, column: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The column joined by the feature; in training the branch's logits; has salt ``[B]``."""
+        feature = self.feature(last)  # [B, width]
+        nonempty = self.nonempty(column) if self.training else None  # [B, 1, S, S]
+        everywhere = feature[:, :, None, None].expand(-1, -1, *column.shape[-2:])
+        seen = torch.cat([column, everywhere], dim=1)  # [B, C + width, S, S]
+        return seen, nonempty, self.has_salt(feature).squeeze(1)
+
+
+class SideHeads(nn.ModuleList):
+    """Deep supervision: maps of the decoder get logits of their own, as large as the final ones.
+
+    Args:
+        channels: Of each map that has a head, in the decoder's order; none: nothing is supervised.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__(nn.Conv2d(c, 1, 1) for c in channels)
+
+    def forward(self, maps: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, ...]:
+        """Of ``[B, Ci, hi, wi]`` each ``[B, 1, *size]``; maps beyond the last head have none."""
+        pairs = zip(self, maps, strict=False)
+        return tuple(resize(head(one), size) for head, one in pairs)
+
+
 def hypercolumn(maps: Sequence[Tensor]) -> Tensor:
     """Bring all maps to the size of the last and stack their channels.
 

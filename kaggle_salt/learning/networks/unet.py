@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from segmentation_models_pytorch.base import initialization
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from segmentation_models_pytorch.encoders.vgg import VGGEncoder
 from torch import Tensor, nn
 
-from kaggle_salt.learning.networks.blocks import HypercolumnHead, hypercolumn, resize
+from kaggle_salt.learning.networks.blocks import EmptyHead, HypercolumnHead, SideHeads, hypercolumn
 from kaggle_salt.learning.networks.encoders import KeepResolution, halve_once_less, stage_channels
 from kaggle_salt.learning.outputs import Outputs
 
@@ -56,8 +55,7 @@ class SmpUnet(nn.Module):
         if empty_head:
             self.empty_head = EmptyHead(stage_channels(encoder)[-1], self._pixel_head(channels))
             seen += self.empty_head.width
-        sides = decoder_channels[:-1] if deep_supervision else ()
-        self.side_heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in sides)
+        self.side_heads = SideHeads(decoder_channels[:-1] if deep_supervision else ())
         self.segmentation_head = self._pixel_head(seen)
 
     def _pixel_head(self, channels: int) -> nn.Module:
@@ -77,9 +75,7 @@ class SmpUnet(nn.Module):
         logits: Tensor = self.segmentation_head(seen)  # [B, 1, S, S]
         if not self.training or (self.empty_head is None and not self.side_heads):
             return logits
-        size = logits.shape[-2:]
-        pairs = zip(self.side_heads, stages, strict=False)  # the last stage has no side head
-        sides = tuple(resize(head(stage), size) for head, stage in pairs)
+        sides = self.side_heads(stages, logits.shape[-2:])
         return Outputs(logits, sides, nonempty, has_salt)
 
     def _decode(self, features: list[Tensor]) -> list[Tensor]:
@@ -93,40 +89,6 @@ class SmpUnet(nn.Module):
             x = block(x, height, width, skip_connection=skip)
             stages.append(x)
         return stages
-
-
-class EmptyHead(nn.Module):
-    """Whether a tile has salt at all, and the branch that segments the tiles that have.
-
-    Args:
-        channels: Of the encoder's last map.
-        nonempty: From what the final head reads to logits.
-        width: Of the feature, made of the mean of the last map, that tells empty tiles.
-        dropout: Share of the mean's channels dropped.
-    """
-
-    def __init__(
-        self, channels: int, nonempty: nn.Module, width: int = 64, dropout: float = 0.5
-    ) -> None:
-        super().__init__()
-        self.width = width
-        self.feature = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(channels, width),
-            nn.ReLU(inplace=True),
-        )
-        self.has_salt = nn.Linear(width, 1)
-        self.nonempty = nonempty
-
-    def forward(self, last: Tensor, column: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The column joined by the feature; in training the branch's logits; has salt ``[B]``."""
-        feature = self.feature(last)  # [B, width]
-        nonempty = self.nonempty(column) if self.training else None  # [B, 1, S, S]
-        everywhere = feature[:, :, None, None].expand(-1, -1, *column.shape[-2:])
-        seen = torch.cat([column, everywhere], dim=1)  # [B, C + width, S, S]
-        return seen, nonempty, self.has_salt(feature).squeeze(1)
 
 
 def _make_decoder(encoder: nn.Module, channels: Sequence[int], scse: bool) -> nn.Module:

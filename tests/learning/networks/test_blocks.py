@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from kaggle_salt.learning.networks import blocks
 from kaggle_salt.learning.networks.blocks import (
     ConvNormAct,
+    EmptyHead,
     HypercolumnHead,
     PreActivationBlock,
     ScSE,
@@ -159,3 +160,25 @@ def test_the_hypercolumns_head_drops_whole_maps_then_convolves() -> None:
     assert isinstance(convolution, ConvNormAct)
     assert isinstance(last, nn.Conv2d)
     assert head(torch.randn(2, 6, 5, 5)).shape == (2, 1, 5, 5)
+
+
+def test_the_empty_head_by_hand() -> None:
+    """The mean of [1, 3] is 2; weight 3 and bias 1 make it 7, the logit 2 * 7 - 1 = 13."""
+    head = EmptyHead(1, nn.Identity(), width=1, dropout=0.0)
+    linear = head.feature[3]
+    assert isinstance(linear, nn.Linear)
+    for layer, weight, bias in ((linear, 3.0, 1.0), (head.has_salt, 2.0, -1.0)):
+        nn.init.constant_(layer.weight, weight)
+        nn.init.constant_(layer.bias, bias)
+    column = torch.tensor([[[[5.0, 6.0]]]])  # [1, 1, 1, 2]
+    seen, nonempty, has_salt = head(torch.tensor([[[[1.0, 3.0]]]]), column)
+    assert torch.equal(seen, torch.tensor([[[[5.0, 6.0]], [[7.0, 7.0]]]]))
+    assert nonempty is column
+    assert has_salt.tolist() == [13.0]
+    assert head.eval()(torch.zeros(1, 1, 1, 1), column)[1] is None
+
+
+def test_the_mean_is_thinned_by_dropout() -> None:
+    head = EmptyHead(8, nn.Identity())
+    assert isinstance(head.feature[2], nn.Dropout)
+    assert head.feature[2].p == 0.5

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kaggle_salt.learning.networks.blocks import HypercolumnHead
 from kaggle_salt.learning.networks.encoders import KeepResolution, make_encoder
-from kaggle_salt.learning.networks.unet import EmptyHead, SmpUnet
+from kaggle_salt.learning.networks.unet import SmpUnet
 from kaggle_salt.learning.outputs import Outputs
 from tests.learning.makers import push_down
 
@@ -199,25 +199,3 @@ def test_the_feature_reaches_the_final_logits_but_not_the_branch() -> None:
     assert torch.equal(after.nonempty, before.nonempty)
     assert not torch.allclose(after.logits, before.logits)
     assert not torch.allclose(after.has_salt, before.has_salt)
-
-
-def test_the_empty_head_by_hand() -> None:
-    """The mean of [1, 3] is 2; weight 3 and bias 1 make it 7, the logit 2 * 7 - 1 = 13."""
-    head = EmptyHead(1, nn.Identity(), width=1, dropout=0.0)
-    linear = head.feature[3]
-    assert isinstance(linear, nn.Linear)
-    for layer, weight, bias in ((linear, 3.0, 1.0), (head.has_salt, 2.0, -1.0)):
-        nn.init.constant_(layer.weight, weight)
-        nn.init.constant_(layer.bias, bias)
-    column = torch.tensor([[[[5.0, 6.0]]]])  # [1, 1, 1, 2]
-    seen, nonempty, has_salt = head(torch.tensor([[[[1.0, 3.0]]]]), column)
-    assert torch.equal(seen, torch.tensor([[[[5.0, 6.0]], [[7.0, 7.0]]]]))
-    assert nonempty is column
-    assert has_salt.tolist() == [13.0]
-    assert head.eval()(torch.zeros(1, 1, 1, 1), column)[1] is None
-
-
-def test_the_mean_is_thinned_by_dropout() -> None:
-    head = EmptyHead(8, nn.Identity())
-    assert isinstance(head.feature[2], nn.Dropout)
-    assert head.feature[2].p == 0.5
