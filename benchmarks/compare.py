@@ -19,8 +19,8 @@ from kaggle_salt.ensembling.thresholds import score_at
 from kaggle_salt.errors import SaltError
 from kaggle_salt.learning.channels import settle_channels
 from kaggle_salt.learning.device import choose_compute
-from kaggle_salt.pipeline.train import train
-from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.training.train import train
+from kaggle_salt.pipeline.training.training_data import TrainingData
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import Measured, preset_names, preset_path, read_measured
 from kaggle_salt.runs import RunFolder

@@ -12,7 +12,7 @@ from kaggle_salt.competition.folds import make_folds
 from kaggle_salt.competition.tiles import Competition
 from kaggle_salt.config.file import load_config
 from kaggle_salt.errors import ConfigError
-from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.training.train import train
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_path
 from kaggle_salt.runs import RunFolder

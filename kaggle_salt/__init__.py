@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kaggle_salt.competition.rle import decode, encode, encode_batch
     from kaggle_salt.competition.tiles import Competition
     from kaggle_salt.errors import SaltError
-    from kaggle_salt.pipeline.doctor import diagnose
+    from kaggle_salt.pipeline.health.doctor import diagnose
     from kaggle_salt.pipeline.workspace import Workspace
     from kaggle_salt.predictions import Predictions
     from kaggle_salt.synthetic.kaggle_files import write_demo_competition
@@ -74,7 +74,7 @@ _HOMES = {
     "competition.rle": ("decode", "encode", "encode_batch"),
     "competition.tiles": ("Competition",),
     "errors": ("SaltError",),
-    "pipeline.doctor": ("diagnose",),
+    "pipeline.health.doctor": ("diagnose",),
     "pipeline.workspace": ("Workspace",),
     "predictions": ("Predictions",),
     "synthetic.kaggle_files": ("write_demo_competition",),

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from segmentation_models_pytorch.encoders import encoders as native_encoders
 
-from kaggle_salt.pipeline.machine import pretrained_encoders
+from kaggle_salt.pipeline.health.machine import pretrained_encoders
 
 ROOT = Path(__file__).parents[1]
 

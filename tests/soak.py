@@ -386,9 +386,9 @@ def quick_pictures() -> Iterator[None]:
         write_text(path, "")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kaggle_salt.pipeline.train.learning_curve", draw)
-        patch.setattr("kaggle_salt.pipeline.ensemble.threshold_curve", draw)
-        patch.setattr("kaggle_salt.pipeline.prediction_pictures.prediction_grid", draw)
+        patch.setattr("kaggle_salt.pipeline.training.train.learning_curve", draw)
+        patch.setattr("kaggle_salt.pipeline.blending.ensemble.threshold_curve", draw)
+        patch.setattr("kaggle_salt.report.prediction_pictures.prediction_grid", draw)
         yield
 
 

@@ -15,8 +15,8 @@ from kaggle_salt.config.schema import Config
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.timing import StageTime
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.training_data import TrainingData
+from kaggle_salt.pipeline.preparing.prepare import make_fold_table
+from kaggle_salt.pipeline.training.training_data import TrainingData
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import read_measured
 from tests.tiny import N_FOLDS, TINY, draw_no_curves, forbid, one_thread, write_data

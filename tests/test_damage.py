@@ -17,14 +17,14 @@ from kaggle_salt.competition.tiles import ARRAYS, Competition
 from kaggle_salt.config.file import load_config
 from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import SaltError
-from kaggle_salt.pipeline.blend_csv import blend_submissions
-from kaggle_salt.pipeline.ensemble import ensemble
-from kaggle_salt.pipeline.finished import deciding_rule, ready_run, tile_predictor
-from kaggle_salt.pipeline.mosaic_rules import Mosaic
-from kaggle_salt.pipeline.packed import ship
-from kaggle_salt.pipeline.run_list import list_runs
-from kaggle_salt.pipeline.starting_weights import examine_weights
-from kaggle_salt.pipeline.submit import submit
+from kaggle_salt.pipeline.blending.ensemble import ensemble
+from kaggle_salt.pipeline.blending.mosaic_rules import Mosaic
+from kaggle_salt.pipeline.judging.run_list import list_runs
+from kaggle_salt.pipeline.predicting.finished import deciding_rule, ready_run, tile_predictor
+from kaggle_salt.pipeline.predicting.packed import ship
+from kaggle_salt.pipeline.submitting.blend_csv import blend_submissions
+from kaggle_salt.pipeline.submitting.submit import submit
+from kaggle_salt.pipeline.training.starting_weights import examine_weights
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.pseudo_labels import read_manifest, read_pseudo_labels
 from kaggle_salt.storage.files import file_hash, read_json, write_json

@@ -39,9 +39,9 @@ from kaggle_salt.learning.optim import Schedule
 from kaggle_salt.learning.outputs import Outputs
 from kaggle_salt.learning.pretext import learner_of, pretext_step
 from kaggle_salt.learning.training import FoldTraining
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.preset_check import check_preset
-from kaggle_salt.pipeline.train import train as train_folds
+from kaggle_salt.pipeline.preparing.prepare import make_fold_table
+from kaggle_salt.pipeline.preparing.preset_check import check_preset
+from kaggle_salt.pipeline.training.train import train as train_folds
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.presets import preset_names, preset_path
 from kaggle_salt.pseudo_labels import write_pseudo_labels

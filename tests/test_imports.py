@@ -7,6 +7,7 @@ and only the shell prints or exits.
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     # kaggle_salt/__init__.py: fetches names when they are asked for
     "": {*BELOW_SHELL, "api"},
 }
+
+#: The rooms of ``pipeline``, and what each may import beside itself. What lies beside the rooms
+#: is for all of them and imports none, but for the demo, which runs the commands of several.
+PIPELINE_ROOMS: dict[str, set[str]] = {
+    "blending": set(),
+    "health": {"blending"},
+    "judging": {"blending"},
+    "predicting": {"blending"},
+    "preparing": {"blending"},
+    "submitting": {"blending", "predicting"},
+    "training": {"blending", "health", "judging"},
+}
+
 SHELL = {"cli", "api", "__main__"}
 SHELL_LIBRARIES = ("rich", "typer", "click")
 SHELL_CALLS = (
@@ -131,6 +145,22 @@ def wall_breaches(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line} imports {name}"
 
 
+def room_of(name: str) -> str:
+    """The room of ``pipeline`` that a name lies in; nothing for what lies beside them."""
+    room = name.removeprefix("kaggle_salt.pipeline.").split(".")[0]
+    return room if room in PIPELINE_ROOMS else ""
+
+
+def room_breaches(module: Module) -> Iterator[str]:
+    if module.layer != "pipeline" or module.name == "kaggle_salt.pipeline.demo":
+        return
+    room = room_of(module.name)
+    allowed = {"", room, *PIPELINE_ROOMS.get(room, ())}
+    for line, name in imports(module):
+        if room_of(name) not in allowed or name.startswith("kaggle_salt.pipeline.demo"):
+            yield f"{module.name}:{line} imports {name}"
+
+
 def library_breaches(module: Module) -> Iterator[str]:
     in_networks = module.name.startswith("kaggle_salt.learning.networks")
     for line, name in imports(module):
@@ -175,7 +205,14 @@ def name_breaches(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line} imports {name}"
 
 
-RULES = [wall_breaches, library_breaches, voice_breaches, size_breaches, name_breaches]
+RULES = [
+    wall_breaches,
+    room_breaches,
+    library_breaches,
+    voice_breaches,
+    size_breaches,
+    name_breaches,
+]
 Rule = Callable[[Module], Iterator[str]]
 
 
@@ -183,11 +220,12 @@ def test_every_module_is_read_and_belongs_to_a_layer() -> None:
     assert len(MODULES) > 10
     assert {layer_of(module.name) for module in MODULES} >= {"errors", "competition", *WINGS, ""}
     assert [module.name for module in MODULES if module.layer not in MAY_IMPORT] == []
+    assert {room_of(module.name) for module in MODULES} == {"", *PIPELINE_ROOMS}
 
 
-def test_layers_have_no_cycle() -> None:
-    for layer, below in MAY_IMPORT.items():
-        assert [name for name in below if layer in MAY_IMPORT[name]] == []
+@pytest.mark.parametrize("may_import", [MAY_IMPORT, PIPELINE_ROOMS], ids=["layers", "rooms"])
+def test_there_is_no_cycle(may_import: dict[str, set[str]]) -> None:
+    assert list(graphlib.TopologicalSorter(may_import).static_order())
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -207,7 +245,7 @@ def test_package_keeps_the_rule(rule: Rule) -> None:
         ("ensembling.blending", "def late():\n    from ..learning import inference"),
         ("report.pages", "import numpy, kaggle_salt.cli"),
         ("pipeline", "from kaggle_salt.cli import main"),
-        ("pipeline.ensemble", "import kaggle_salt.api"),
+        ("pipeline.blending.ensemble", "import kaggle_salt.api"),
         ("api", "from kaggle_salt.cli import main"),
         ("learning.training", "from kaggle_salt import score"),
     ],
@@ -222,7 +260,7 @@ def test_upward_and_cross_wing_imports_are_found(name: str, source: str) -> None
     [
         ("cli", "from kaggle_salt import __version__, pipeline, runs"),
         ("api", "from kaggle_salt.pipeline.arguments import choose_run"),
-        ("pipeline.ensemble", "from kaggle_salt import learning, ensembling"),
+        ("pipeline.blending.ensemble", "from kaggle_salt import learning, ensembling"),
         ("learning.losses", "from kaggle_salt.learning import framing\nfrom . import optim"),
         ("learning.batches", "from ..competition.tiles import Competition"),
         ("competition.folds", "import numpy as np\nfrom kaggle_salt.errors import DataError"),
@@ -241,6 +279,10 @@ def test_relative_import_in_a_package_starts_from_the_package_itself() -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
+        (room_breaches, "pipeline.blending.members", "import kaggle_salt.pipeline.training.train"),
+        (room_breaches, "pipeline.judging", "from kaggle_salt.pipeline import predicting"),
+        (room_breaches, "pipeline.choose", "from kaggle_salt.pipeline.health import signs"),
+        (room_breaches, "pipeline.workspace", "from . import demo"),
         (library_breaches, "ensembling.blending", "import torch.nn as nn"),
         (library_breaches, "competition.tiles", "def late():\n    import albumentations"),
         (library_breaches, "learning.training", "from timm import create_model"),

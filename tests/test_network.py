@@ -135,7 +135,7 @@ def test_only_two_modules_have_a_client_and_two_fetch(rule: Rule) -> None:
     ],
 )
 def test_each_rule_can_fail(rule: Rule, source: str) -> None:
-    assert len(list(rule(Module("kaggle_salt.pipeline.train", source)))) == 1
+    assert len(list(rule(Module("kaggle_salt.pipeline.training.train", source)))) == 1
     assert list(client_breaches(Module("kaggle_salt.storage.files", "import urllib.parse"))) == []
 
 

@@ -28,7 +28,7 @@ from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning.checkpoint import Progress, save_checkpoint
 from kaggle_salt.learning.scaling import MOST_SKIPPED, LossScaling
 from kaggle_salt.learning.training import FoldTraining
-from kaggle_salt.pipeline import finished
+from kaggle_salt.pipeline.predicting import finished
 from kaggle_salt.pseudo_labels import manifest_path
 from kaggle_salt.storage.files import file_hash, read_json, write_json
 from tests.launch.scripts import ended
@@ -514,7 +514,7 @@ SITUATIONS: dict[str, list[Situation]] = {
         Situation(("compare", "tiny/fold0", "other/fold1"), again=False),
         Situation(("compare", "tiny/fold0", "tiny/fold1"), fills=("other",), again=False),
     ],
-    "training_data:refuse_no_test_tiles": [
+    "tiles:require_test_tiles": [
         Situation(("pseudo-label", "tiny", *CPU),
                   remove("data/test.zip", "data/sample_submission.csv"), ("data/*", *LABEL_FILES),
                   added=SURE),

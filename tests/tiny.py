@@ -20,9 +20,9 @@ from kaggle_salt.config.file import load_config, load_run_config
 from kaggle_salt.config.readers import read_part
 from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.thresholds import score_at
-from kaggle_salt.pipeline import ensemble
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.blending import ensemble
+from kaggle_salt.pipeline.preparing.prepare import make_fold_table
+from kaggle_salt.pipeline.training.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
 from kaggle_salt.storage.files import read_json, write_json
@@ -178,9 +178,9 @@ def draw_no_curves(patch: pytest.MonkeyPatch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    patch.setattr("kaggle_salt.pipeline.train.learning_curve", draw)
-    patch.setattr("kaggle_salt.pipeline.ensemble.threshold_curve", draw)
-    patch.setattr("kaggle_salt.pipeline.prediction_pictures.prediction_grid", draw)
+    patch.setattr("kaggle_salt.pipeline.training.train.learning_curve", draw)
+    patch.setattr("kaggle_salt.pipeline.blending.ensemble.threshold_curve", draw)
+    patch.setattr("kaggle_salt.report.prediction_pictures.prediction_grid", draw)
 
 
 def interrupt_epoch(patch: pytest.MonkeyPatch, number: int) -> None:

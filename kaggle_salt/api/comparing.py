@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kaggle_salt.ensembling.comparison import Comparison
-    from kaggle_salt.pipeline.sweep import SweepReport
+    from kaggle_salt.pipeline.training.sweep import SweepReport
 
 
 def compare(
@@ -38,7 +38,7 @@ def compare(
         ConfigError: Nothing of that name, or ``html`` is some other file.
         DataError: They share no tile, or do not belong to this data.
     """
-    from kaggle_salt.pipeline import compare as pipeline
+    from kaggle_salt.pipeline.judging import compare as pipeline
 
     return pipeline.compare(
         workspace_at(data), runs, at_half=at_half, html=optional_path(html),
@@ -54,8 +54,8 @@ def list_runs(data: Place = "data") -> pd.DataFrame:
     """
     import pandas as pd
 
-    from kaggle_salt.pipeline.run_list import RunRow
-    from kaggle_salt.pipeline.run_list import list_runs as rows_of
+    from kaggle_salt.pipeline.judging.run_list import RunRow
+    from kaggle_salt.pipeline.judging.run_list import list_runs as rows_of
 
     return pd.DataFrame(rows_of(workspace_at(data)), columns=list(RunRow.__dataclass_fields__))
 
@@ -72,7 +72,7 @@ def sweep(
     """Train one run for each variant and seed, and compare all with the base; ``salt sweep``.
 
     Args:
-        file: TOML; see :class:`kaggle_salt.pipeline.sweep_file.SweepFile`.
+        file: TOML; see :class:`kaggle_salt.pipeline.training.sweep_file.SweepFile`.
         data: Folder with Kaggle's files, or a workspace.
         jobs: Folds, of all runs, that are trained side by side, or ``"auto"``: one for each GPU.
         device: Where to compute.
@@ -85,7 +85,7 @@ def sweep(
     from pathlib import Path
 
     from kaggle_salt.launch import sweep as launch
-    from kaggle_salt.pipeline import sweep as pipeline
+    from kaggle_salt.pipeline.training import sweep as pipeline
 
     place, listener = workspace_at(data), listener_for(verbose)
     settings: dict[str, Any] = {"device": device, "html": optional_path(html)}

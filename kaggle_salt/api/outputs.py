@@ -19,10 +19,10 @@ from kaggle_salt.pipeline.arguments import (
 )
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.export import ExportReport
-    from kaggle_salt.pipeline.predict import PredictReport
-    from kaggle_salt.pipeline.predict_survey import SurveyReport
-    from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.predicting.export import ExportReport
+    from kaggle_salt.pipeline.predicting.predict import PredictReport
+    from kaggle_salt.pipeline.predicting.predict_survey import SurveyReport
+    from kaggle_salt.pipeline.submitting.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Listener, Workspace
     from kaggle_salt.sections.survey_lines import Along
 
@@ -56,7 +56,7 @@ def submit(
         ConfigError: There is no ensemble or model, or another submission has the name.
         DataError: The ids are not those of the sample submission.
     """
-    from kaggle_salt.pipeline import submit as pipeline
+    from kaggle_salt.pipeline.submitting import submit as pipeline
 
     return pipeline.submit(
         workspace_at(data), ensemble=ensemble, model=model, name=name, threshold=threshold,
@@ -97,7 +97,7 @@ def predict(
         ConfigError: There is no such run, or results would replace each other or what is there.
         DataError: An image is missing or cannot be read.
     """
-    from kaggle_salt.pipeline import predict as pipeline
+    from kaggle_salt.pipeline.predicting import predict as pipeline
 
     return pipeline.predict(
         workspace_at(data), paths_of(images), run=run, model=model, out=Path(out),
@@ -167,7 +167,7 @@ def _predict_survey(
 ) -> SurveyReport:
     """Predict here, or in processes side by side."""
     from kaggle_salt.launch import parts
-    from kaggle_salt.pipeline import predict_survey as pipeline
+    from kaggle_salt.pipeline.predicting import predict_survey as pipeline
 
     if launched := side_by_side(jobs, how["device"], listener, part):
         return parts.predict_survey(place, survey, *launched, **how)
@@ -200,7 +200,7 @@ def export(
             for one file, or the extra ``onnx`` is not installed.
         TrainingError: The weights have changed, or the file would say something else than torch.
     """
-    from kaggle_salt.pipeline.export import export_run
+    from kaggle_salt.pipeline.predicting.export import export_run
 
     return export_run(
         workspace_at(data), run, to=to, folds=folds_text(folds), out=optional_path(out),

@@ -17,7 +17,7 @@ from kaggle_salt.pipeline.arguments import (
 )
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.pretrain import PretrainingReport
+    from kaggle_salt.pipeline.training.pretrain import PretrainingReport
 
 
 def pretrain(
@@ -59,7 +59,7 @@ def pretrain(
         SaltError: Before any training, if something asked for cannot be done.
     """
     from kaggle_salt.pipeline import choose
-    from kaggle_salt.pipeline import pretrain as pipeline
+    from kaggle_salt.pipeline.training import pretrain as pipeline
 
     workspace = workspace_at(data)
     folder, configuration = choose.choose_pretraining(

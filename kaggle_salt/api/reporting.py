@@ -10,7 +10,7 @@ from kaggle_salt.pipeline.arguments import AnyPath, Place, optional_path, worksp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaggle_salt.pipeline.report import ReportMade
+    from kaggle_salt.pipeline.judging.report import ReportMade
 
 
 def make_report(
@@ -35,7 +35,7 @@ def make_report(
         ConfigError: There is no run or ensemble of that name, or another file is in the way.
         DataError: Data, fold table or stored files are not usable.
     """
-    from kaggle_salt.pipeline import report as pipeline
+    from kaggle_salt.pipeline.judging import report as pipeline
 
     return pipeline.make_report(
         workspace_at(data), name, out=optional_path(out), overwrite=overwrite,
@@ -59,6 +59,6 @@ def look(data: Place = "data", folder: AnyPath = "pictures", *, verbose: bool = 
     """
     from pathlib import Path
 
-    from kaggle_salt.pipeline import prepare
+    from kaggle_salt.pipeline.preparing import prepare
 
     return prepare.look(workspace_at(data), Path(folder), listener=listener_for(verbose))

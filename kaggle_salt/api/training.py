@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from kaggle_salt.competition.folds import By
     from kaggle_salt.config.schema import Config
     from kaggle_salt.learning.fold import FoldSummary
+    from kaggle_salt.pipeline.blending.ensemble import EnsembleReport, Weights
     from kaggle_salt.pipeline.choose import Chosen
-    from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
-    from kaggle_salt.pipeline.pseudo_label import PseudoReport
+    from kaggle_salt.pipeline.training.pseudo_label import PseudoReport
     from kaggle_salt.pipeline.workspace import Listener, Workspace
     from kaggle_salt.pseudo_origin import Balance, Teachers
 
@@ -65,7 +65,7 @@ def make_folds(
         ConfigError: Another table is there, or the tiles cannot be split so.
         DataError: The data or the group file is not usable.
     """
-    from kaggle_salt.pipeline.prepare import make_fold_table
+    from kaggle_salt.pipeline.preparing.prepare import make_fold_table
 
     return make_fold_table(
         workspace_at(data), n_folds=n_folds, seed=seed, by=by,
@@ -87,7 +87,7 @@ def check_data(
         ConfigError: Another threshold is remembered already.
         DataError: There is nothing to look at.
     """
-    from kaggle_salt.pipeline import prepare
+    from kaggle_salt.pipeline.preparing import prepare
 
     return prepare.check_data(
         workspace_at(data), mask_threshold=mask_threshold, listener=listener_for(verbose)
@@ -165,7 +165,7 @@ def _train(
 ) -> list[FoldSummary]:
     """Train here, or in processes side by side."""
     from kaggle_salt.launch.folds import train_folds
-    from kaggle_salt.pipeline import train as pipeline
+    from kaggle_salt.pipeline.training import train as pipeline
 
     run, config, because = chosen
     launched = side_by_side(jobs, how["device"], listener)
@@ -212,7 +212,7 @@ def ensemble(
         DataError: The runs, or the mosaics, do not belong to this data.
     """
     from kaggle_salt.launch import parts
-    from kaggle_salt.pipeline import ensemble as pipeline
+    from kaggle_salt.pipeline.blending import ensemble as pipeline
 
     settings: dict[str, Any] = {
         "name": name, "weights": weights, "how": how, "steps": steps, "post": post,
@@ -261,7 +261,7 @@ def pseudo_label(
         ConfigError: No run, one that cannot teach, no confident tile, or a file is there already.
         DataError: There are no test tiles, or a run does not belong to this data.
     """
-    from kaggle_salt.pipeline import pseudo_label as pipeline
+    from kaggle_salt.pipeline.training import pseudo_label as pipeline
     from kaggle_salt.pseudo_origin import Confidence
 
     wanted = Confidence(low, high, confidence, limit, balance, soft)

@@ -23,7 +23,7 @@ from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import ConfigError, salt_command
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.submitting.submit import SubmissionReport
 
 
 @command("blend-csv")
@@ -48,7 +48,7 @@ def blend_csv(
     Example: `salt blend-csv mine.csv theirs.csv third.csv --weights 2,1,1 --name voted`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.blend_csv import blend_submissions
+    from kaggle_salt.pipeline.submitting.blend_csv import blend_submissions
 
     report = blend_submissions(
         workspace_of(data=data, submissions=out), files, weights=_parse_weights(weights),
@@ -123,8 +123,8 @@ def import_predictions(
     --test-ids test.csv && salt ensemble resnet34 nnunet`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.foreign import GivenFiles
-    from kaggle_salt.pipeline.foreign import import_predictions as bring_in
+    from kaggle_salt.pipeline.blending.foreign import GivenFiles
+    from kaggle_salt.pipeline.blending.foreign import import_predictions as bring_in
 
     report = bring_in(
         workspace_of(data=data, runs=runs), name, GivenFiles(oof, oof_ids, test, test_ids),

@@ -31,8 +31,8 @@ from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
     from kaggle_salt.ensembling.comparison import Comparison, Part, Rival
-    from kaggle_salt.pipeline.run_list import RunRow
-    from kaggle_salt.pipeline.sweep import SweepReport
+    from kaggle_salt.pipeline.judging.run_list import RunRow
+    from kaggle_salt.pipeline.training.sweep import SweepReport
 
 #: Changed tiles that are printed for each rival.
 PRINTED = 8
@@ -66,7 +66,7 @@ def compare(
     from dataclasses import asdict
 
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.compare import compare as judge
+    from kaggle_salt.pipeline.judging.compare import compare as judge
 
     found = judge(
         workspace_of(data=data, runs=runs, folds=folds), runs_, at_half=at_half, html=html,
@@ -176,7 +176,7 @@ def runs_(
     """
     from dataclasses import asdict
 
-    from kaggle_salt.pipeline.run_list import list_runs
+    from kaggle_salt.pipeline.judging.run_list import list_runs
 
     rows = list_runs(workspace_of(runs=runs))
     if as_json:
@@ -238,7 +238,7 @@ def sweep(
     from kaggle_salt.cli.launch_view import view_of
     from kaggle_salt.launch import sweep as launched
     from kaggle_salt.launch.engines import choose_engine
-    from kaggle_salt.pipeline import sweep as pipeline
+    from kaggle_salt.pipeline.training import sweep as pipeline
 
     listener, workspace = ConsoleListener(), workspace_of(data=data, runs=runs, folds=folds)
     engine = choose_engine(on, jobs, device, retries, address=address, sbatch=sbatch)

@@ -25,7 +25,7 @@ from kaggle_salt.cli.output import emit
 from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.signs import Diagnosis
+    from kaggle_salt.pipeline.health.signs import Diagnosis
 
 
 @command("doctor")
@@ -58,7 +58,7 @@ def doctor(
     from dataclasses import replace
 
     from kaggle_salt.errors import DataError
-    from kaggle_salt.pipeline.doctor import diagnose
+    from kaggle_salt.pipeline.health.doctor import diagnose
 
     workspace = workspace_of(data=data, runs=runs, folds=folds, submissions=out)
     found = diagnose(workspace, run, device=device)

@@ -35,7 +35,7 @@ def export(
     from dataclasses import asdict
 
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.export import export_run
+    from kaggle_salt.pipeline.predicting.export import export_run
 
     report = export_run(
         workspace_of(runs=runs), run, to=to, folds=fold, out=out, overwrite=overwrite,

@@ -13,8 +13,8 @@ from kaggle_salt.cli.options import DATA, Data, Json, workspace_of
 from kaggle_salt.cli.output import emit, interval_text, print_table
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.mosaic import MosaicReport
-    from kaggle_salt.pipeline.mosaic_rules import Gain
+    from kaggle_salt.pipeline.blending.mosaic_rules import Gain
+    from kaggle_salt.pipeline.preparing.mosaic import MosaicReport
 
 
 @command("mosaic")
@@ -36,7 +36,7 @@ def mosaic(
     from dataclasses import asdict
 
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.mosaic import make_mosaics
+    from kaggle_salt.pipeline.preparing.mosaic import make_mosaics
 
     report = make_mosaics(
         workspace_of(data=data), out, overwrite=overwrite, listener=ConsoleListener()

@@ -30,8 +30,8 @@ from kaggle_salt.errors import ConfigError
 
 if TYPE_CHECKING:
     from kaggle_salt.launch.tasks import Engine
-    from kaggle_salt.pipeline.predict import PredictReport
-    from kaggle_salt.pipeline.predict_survey import SurveyReport
+    from kaggle_salt.pipeline.predicting.predict import PredictReport
+    from kaggle_salt.pipeline.predicting.predict_survey import SurveyReport
     from kaggle_salt.pipeline.workspace import Workspace
 
 #: Lines of the table of images; of more, ``--json`` tells.
@@ -134,7 +134,7 @@ def _predict_survey(
     from kaggle_salt.cli.console import ConsoleListener
 
     if engine is None:
-        from kaggle_salt.pipeline.predict_survey import predict_survey
+        from kaggle_salt.pipeline.predicting.predict_survey import predict_survey
 
         told = predict_survey(workspace, survey, listener=ConsoleListener(), **settings)
     else:
@@ -149,7 +149,7 @@ def _predict_images(
     workspace: Workspace, images: list[Path], settings: dict[str, Any], *, as_json: bool
 ) -> None:
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.predict import predict as predict_images
+    from kaggle_salt.pipeline.predicting.predict import predict as predict_images
 
     report = predict_images(workspace, images, listener=ConsoleListener(), **settings)
     if as_json:
@@ -228,7 +228,7 @@ def ship(
     `salt predict line12.tif --model salt-network`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.packed import ship as pack
+    from kaggle_salt.pipeline.predicting.packed import ship as pack
 
     report = pack(
         workspace_of(data=data, runs=runs), run, out, fold=fold, teachers=teachers,

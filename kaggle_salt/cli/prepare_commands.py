@@ -52,7 +52,7 @@ def make_folds(
     Example: `salt make-folds --group-by mosaics.csv --out folds/grouped.csv`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.prepare import make_fold_table
+    from kaggle_salt.pipeline.preparing.prepare import make_fold_table
 
     summary = make_fold_table(
         workspace_of(data=data, folds=out), n_folds=n_folds, seed=seed, by=by,
@@ -97,7 +97,7 @@ def check(
     from kaggle_salt.cli.check_lines import check_lines
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.errors import DataError
-    from kaggle_salt.pipeline.prepare import check_data
+    from kaggle_salt.pipeline.preparing.prepare import check_data
 
     report = check_data(
         workspace_of(data=data), mask_threshold=mask_threshold, pictures=pictures,

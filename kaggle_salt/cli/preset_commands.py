@@ -13,8 +13,8 @@ from kaggle_salt.cli.options import Json, preset_names
 from kaggle_salt.cli.output import emit, print_table
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.preset_check import PresetReport
-    from kaggle_salt.pipeline.preset_layers import NetworkReport
+    from kaggle_salt.pipeline.preparing.preset_check import PresetReport
+    from kaggle_salt.pipeline.preparing.preset_layers import NetworkReport
     from kaggle_salt.presets import Measured
 
 group = typer.Typer(context_settings=SETTINGS)
@@ -93,7 +93,7 @@ def show(
         return
     from dataclasses import asdict
 
-    from kaggle_salt.pipeline.preset_layers import describe_network
+    from kaggle_salt.pipeline.preparing.preset_layers import describe_network
 
     report = describe_network(name, draw)
     if as_json:
@@ -142,7 +142,7 @@ def check(
     """
     from dataclasses import asdict
 
-    from kaggle_salt.pipeline.preset_check import check_preset
+    from kaggle_salt.pipeline.preparing.preset_check import check_preset
 
     report = check_preset(source, tile)
     if as_json:

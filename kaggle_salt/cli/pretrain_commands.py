@@ -29,7 +29,7 @@ from kaggle_salt.cli.remedies import complete
 from kaggle_salt.errors import salt_command
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.pretrain import PretrainingReport
+    from kaggle_salt.pipeline.training.pretrain import PretrainingReport
 
 
 @command("pretrain")
@@ -61,7 +61,7 @@ def pretrain(
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.budget import Budget
     from kaggle_salt.pipeline.choose import choose_pretraining
-    from kaggle_salt.pipeline.pretrain import pretrain as learn
+    from kaggle_salt.pipeline.training.pretrain import pretrain as learn
 
     workspace = workspace_of(data=data, runs=runs)
     listener, budget = ConsoleListener(), Budget.of(minutes, epochs)

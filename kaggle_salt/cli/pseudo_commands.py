@@ -25,7 +25,7 @@ from kaggle_salt.cli.output import emit, print_table
 from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.pseudo_label import PseudoReport
+    from kaggle_salt.pipeline.training.pseudo_label import PseudoReport
 
 
 Teachers = Annotated[
@@ -82,7 +82,7 @@ def pseudo_label(
     --run student`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.pseudo_label import pseudo_label as label
+    from kaggle_salt.pipeline.training.pseudo_label import pseudo_label as label
     from kaggle_salt.pseudo_origin import Confidence
 
     report = label(

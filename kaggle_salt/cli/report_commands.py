@@ -23,7 +23,7 @@ from kaggle_salt.cli.options import (
 from kaggle_salt.cli.output import emit, interval_text
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.report import ReportMade
+    from kaggle_salt.pipeline.judging.report import ReportMade
 
 
 @command("report")
@@ -56,7 +56,7 @@ def report(
     Example: `salt report quick`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.report import make_report
+    from kaggle_salt.pipeline.judging.report import make_report
 
     made = make_report(
         workspace_of(data=data, runs=runs, folds=folds), name, out=out, overwrite=overwrite,
@@ -101,7 +101,7 @@ def look(
     Example: `salt look && ls pictures`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.prepare import look as draw
+    from kaggle_salt.pipeline.preparing.prepare import look as draw
 
     paths = draw(workspace_of(data=data, folds=folds), folder, listener=ConsoleListener())
     if as_json:

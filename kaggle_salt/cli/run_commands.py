@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.ensembling.weight_search import WeightSearch
     from kaggle_salt.launch.tasks import Engine
-    from kaggle_salt.pipeline.ensemble import EnsembleReport, Weights
-    from kaggle_salt.pipeline.submit import SubmissionReport
+    from kaggle_salt.pipeline.blending.ensemble import EnsembleReport, Weights
+    from kaggle_salt.pipeline.submitting.submit import SubmissionReport
     from kaggle_salt.pipeline.workspace import Workspace
 
 
@@ -119,7 +119,7 @@ def _make_ensemble(
     settings: dict[str, Any],
 ) -> EnsembleReport:
     if engine is None:
-        from kaggle_salt.pipeline.ensemble import ensemble as make
+        from kaggle_salt.pipeline.blending.ensemble import ensemble as make
 
         return make(workspace, runs, listener=listener, **settings)
     from kaggle_salt.cli.launch_view import view_of
@@ -137,7 +137,7 @@ def _predict_part(
     *,
     as_json: bool,
 ) -> None:
-    from kaggle_salt.pipeline.on_test import predict_part
+    from kaggle_salt.pipeline.blending.on_test import predict_part
 
     report = predict_part(workspace, runs, part=part, device=device, listener=listener)
     if as_json:
@@ -260,8 +260,8 @@ def submit(
     Without any training: `salt submit --model shipped`
     """
     from kaggle_salt.cli.console import ConsoleListener
-    from kaggle_salt.pipeline.submit import submit as write
-    from kaggle_salt.pipeline.submit import upload as send
+    from kaggle_salt.pipeline.submitting.submit import submit as write
+    from kaggle_salt.pipeline.submitting.submit import upload as send
 
     listener = ConsoleListener()
     report = write(

@@ -122,7 +122,7 @@ class Call:
 
 def _train_here(call: Call, rounds: int) -> None:
     from kaggle_salt.pipeline.event_log import logged
-    from kaggle_salt.pipeline.rounds import train_rounds
+    from kaggle_salt.pipeline.training.rounds import train_rounds
 
     with logged(call.listener, call.log) as listener:
         summaries = train_rounds(

@@ -30,7 +30,7 @@ from kaggle_salt.cli.output import emit
 from kaggle_salt.cli.remedies import complete
 
 if TYPE_CHECKING:
-    from kaggle_salt.pipeline.lr_find import LrReport
+    from kaggle_salt.pipeline.training.lr_find import LrReport
 
 
 @command("lr-find")
@@ -62,7 +62,7 @@ def lr_find(
 
     from kaggle_salt.cli.console import ConsoleListener
     from kaggle_salt.pipeline.choose import choose_run
-    from kaggle_salt.pipeline.lr_find import Sweep, find_learning_rate
+    from kaggle_salt.pipeline.training.lr_find import Sweep, find_learning_rate
 
     workspace = workspace_of(data=data, runs=runs, folds=folds)
     overrides = overrides_of(set_, seed)

@@ -127,6 +127,22 @@ class Competition:
             time.sleep(0.05)  # another opening is just putting the same in its place
         raise DataError(f"{folder} vanished while it was read", next_step="try again")
 
+    def require_test_tiles(self, purpose: str) -> None:
+        """Refuse a competition without test tiles where some are needed.
+
+        Args:
+            purpose: What for, as in ``to label``.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not self.test_ids:
+            raise DataError(
+                f"{self.path} has no test tiles {purpose}",
+                expected="test.zip (or test/) and sample_submission.csv",
+                next_step="put them beside the training tiles: salt download",
+            )
+
 
 def _read_cache(folder: Path) -> dict[str, Any] | None:
     """Fields of :class:`Competition` from a cache; None if it is not there or not whole."""

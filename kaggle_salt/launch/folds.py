@@ -12,9 +12,9 @@ from kaggle_salt.launch.following import Failure, Watcher, failures, told
 from kaggle_salt.launch.tasks import Engine, Task
 from kaggle_salt.learning.device import limited_threads
 from kaggle_salt.learning.fold import FoldSummary, read_summary
-from kaggle_salt.pipeline import train
 from kaggle_salt.pipeline.budget import Budget
-from kaggle_salt.pipeline.machine import usable_cores
+from kaggle_salt.pipeline.health.machine import usable_cores
+from kaggle_salt.pipeline.training import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import RunFolder
 
@@ -82,7 +82,7 @@ def train_folds(
         config: The run's configuration.
         engine: Runs the folds.
         watcher: Shows how they go.
-        folds: See :func:`kaggle_salt.pipeline.train.train`, as the others below.
+        folds: See :func:`kaggle_salt.pipeline.training.train.train`, as the others below.
         device: Where each process is to compute.
         log: For which tool each of them writes events.
         resume: Go on with half-trained folds.

@@ -17,7 +17,7 @@ from kaggle_salt.launch.tasks import (
     threads_environment,
 )
 from kaggle_salt.learning.device import visible_gpus
-from kaggle_salt.pipeline.machine import usable_cores
+from kaggle_salt.pipeline.health.machine import usable_cores
 
 
 @dataclass(frozen=True)

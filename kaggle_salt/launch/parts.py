@@ -17,14 +17,14 @@ from kaggle_salt.errors import TrainingError, salt_command
 from kaggle_salt.launch.folds import places
 from kaggle_salt.launch.following import Watcher, failures, told
 from kaggle_salt.launch.tasks import Engine, Task
-from kaggle_salt.pipeline import ensemble as ensembles
-from kaggle_salt.pipeline import predict_survey as surveys
-from kaggle_salt.pipeline.ensemble import EnsembleReport
-from kaggle_salt.pipeline.finished import SHIPPED, SHIPPED_NAME
-from kaggle_salt.pipeline.members import Member
-from kaggle_salt.pipeline.on_test import Block, Helpers, blocks_in, missing_in
-from kaggle_salt.pipeline.predict_survey import SurveyReport
-from kaggle_salt.pipeline.survey_plan import SurveyPlan
+from kaggle_salt.pipeline.blending import ensemble as ensembles
+from kaggle_salt.pipeline.blending.ensemble import EnsembleReport
+from kaggle_salt.pipeline.blending.members import Member
+from kaggle_salt.pipeline.blending.on_test import Block, Helpers, blocks_in, missing_in
+from kaggle_salt.pipeline.predicting import predict_survey as surveys
+from kaggle_salt.pipeline.predicting.finished import SHIPPED, SHIPPED_NAME
+from kaggle_salt.pipeline.predicting.predict_survey import SurveyReport
+from kaggle_salt.pipeline.predicting.survey_plan import SurveyPlan
 from kaggle_salt.pipeline.workspace import Workspace
 
 #: Parts where nobody says how many are to run at a time.
@@ -50,7 +50,7 @@ def ensemble(
 
     Args:
         workspace: Where data, fold table and runs lie, for all machines alike.
-        runs: See :func:`kaggle_salt.pipeline.ensemble.ensemble`, as the settings.
+        runs: See :func:`kaggle_salt.pipeline.blending.ensemble.ensemble`, as the settings.
         engine: Runs the parts.
         watcher: Shows how they go.
         device: Where each process is to compute.
@@ -116,7 +116,8 @@ def predict_survey(
 
     Args:
         workspace: Where runs lie, for all machines alike.
-        path: See :func:`kaggle_salt.pipeline.predict_survey.predict_survey`, as the settings.
+        path: See :func:`kaggle_salt.pipeline.predicting.predict_survey.predict_survey`, as
+            the settings.
         engine: Runs the parts.
         watcher: Shows how they go.
         device: Where each process is to compute.

@@ -10,10 +10,10 @@ from kaggle_salt.errors import SaltError
 from kaggle_salt.launch.folds import LaunchedFolds, fold_tasks, refuse_minutes, set_up
 from kaggle_salt.launch.following import Failure, Watcher, failures
 from kaggle_salt.launch.tasks import Engine, Task
-from kaggle_salt.pipeline import sweep as pipeline
 from kaggle_salt.pipeline.choose import Chosen
-from kaggle_salt.pipeline.sweep import SweepReport, trouble_of
-from kaggle_salt.pipeline.sweep_file import Sweep
+from kaggle_salt.pipeline.training import sweep as pipeline
+from kaggle_salt.pipeline.training.sweep import SweepReport, trouble_of
+from kaggle_salt.pipeline.training.sweep_file import Sweep
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
 
@@ -36,7 +36,7 @@ def sweep(
 
     Args:
         workspace: Where data, fold table and runs lie, for all machines alike.
-        file: See :func:`kaggle_salt.pipeline.sweep.sweep`, as the others below.
+        file: See :func:`kaggle_salt.pipeline.training.sweep.sweep`, as the others below.
         engine: Runs the folds.
         watcher: Shows how they go.
         device: Where each process is to compute.

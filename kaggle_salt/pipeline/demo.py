@@ -18,10 +18,10 @@ from kaggle_salt.competition.postprocess import TileContext
 from kaggle_salt.config.file import load_config
 from kaggle_salt.config.schema import Config
 from kaggle_salt.ensembling.bootstrap import bootstrap_interval
-from kaggle_salt.pipeline.ensemble import EnsembleReport, ensemble
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.submit import submit
-from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.blending.ensemble import EnsembleReport, ensemble
+from kaggle_salt.pipeline.preparing.prepare import make_fold_table
+from kaggle_salt.pipeline.submitting.submit import submit
+from kaggle_salt.pipeline.training.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.presets import preset_path
 from kaggle_salt.report.grid import Tiles, pick_tiles, prediction_grid

@@ -23,7 +23,7 @@ def not_converted(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"a file")
         return 4e-7
 
-    monkeypatch.setattr("kaggle_salt.pipeline.export.export_onnx", write)
+    monkeypatch.setattr("kaggle_salt.pipeline.predicting.export.export_onnx", write)
 
 
 def test_it_says_what_was_written_and_checked() -> None:

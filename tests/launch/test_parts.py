@@ -17,7 +17,7 @@ from kaggle_salt import ensemble, predict_survey
 from kaggle_salt.launch import local
 from kaggle_salt.launch.tasks import Task
 from kaggle_salt.learning import on_test
-from kaggle_salt.pipeline.on_test import predict_part
+from kaggle_salt.pipeline.blending.on_test import predict_part
 from kaggle_salt.pipeline.workspace import Workspace
 from tests.launch.scripts import in_place_of_processes
 from tests.launch.test_ray import RayStandIn

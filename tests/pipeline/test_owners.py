@@ -13,15 +13,15 @@ import pytest
 from kaggle_salt.config.file import load_config
 from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import BusyError, ConfigError, DataError
-from kaggle_salt.pipeline import ensemble as ensemble_module
-from kaggle_salt.pipeline import prepare
-from kaggle_salt.pipeline import train as train_module
+from kaggle_salt.pipeline.blending import ensemble as ensemble_module
+from kaggle_salt.pipeline.blending.ensemble import ensemble
 from kaggle_salt.pipeline.choose import choose_pretraining
-from kaggle_salt.pipeline.ensemble import ensemble
-from kaggle_salt.pipeline.prepare import make_fold_table
-from kaggle_salt.pipeline.pretrain import pretrain
-from kaggle_salt.pipeline.submit import submit
-from kaggle_salt.pipeline.train import train
+from kaggle_salt.pipeline.preparing import prepare
+from kaggle_salt.pipeline.preparing.prepare import make_fold_table
+from kaggle_salt.pipeline.submitting.submit import submit
+from kaggle_salt.pipeline.training import train as train_module
+from kaggle_salt.pipeline.training.pretrain import pretrain
+from kaggle_salt.pipeline.training.train import train
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.runs import FoldFolder, RunFolder
 from kaggle_salt.storage.files import file_hash, read_json

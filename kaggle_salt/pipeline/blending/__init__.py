@@ -1,0 +1,1 @@
+"""Runs become one: opened, averaged, scored, their rule chosen out of fold."""

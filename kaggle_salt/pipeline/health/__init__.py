@@ -1,0 +1,1 @@
+"""Is the machine fit, and is a run what was written?"""

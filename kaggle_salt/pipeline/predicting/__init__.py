@@ -1,0 +1,1 @@
+"""Networks leave their run: masks of other images, exports, one to carry."""

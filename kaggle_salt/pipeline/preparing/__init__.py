@@ -1,0 +1,1 @@
+"""Before any training: folds, checks, mosaics, and what a preset is."""

@@ -1,0 +1,1 @@
+"""What Kaggle gets."""

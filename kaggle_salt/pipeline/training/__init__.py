@@ -1,0 +1,1 @@
+"""Networks learn: folds, pretraining, rounds of pseudo-labels, sweeps."""
