@@ -17,8 +17,8 @@ from kaggle_salt.learning.fold import check_trainable
 from kaggle_salt.learning.timing import stage_costs, time_stages
 from kaggle_salt.pipeline.budget import fit, lengths_of
 
-#: Inputs are shrunk by the first of these at which so many epochs fit into the budget.
-SHRINKS, ENOUGH_EPOCHS = (1, 2, 4), 15
+#: Inputs are shrunk by the last of these at which so many epochs fit into the budget.
+SHRINKS, ENOUGH_EPOCHS = (4, 2, 1), 15
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,27 @@ def fit_or_shrink(config: Config, tiles: TrainingTiles, seconds: float, compute:
         compute: Where it is trained.
 
     Returns:
-        The one with the largest input at which :data:`ENOUGH_EPOCHS` fit, or else the smallest.
+        The one with the largest input at which :data:`ENOUGH_EPOCHS` fit (or all that the preset
+        has, if fewer), or else the smallest.
         One epoch a stage (one a cycle) is the least, even where it takes longer: every preset
         shall have its row.
 
     Raises:
         ConfigError: The network cannot be trained at any of the sizes.
     """
-    fitted = []
+    wanted = sum(stage.epochs for stage in config.stage)
+    enough, fitted = min(ENOUGH_EPOCHS, wanted), list[Fitted]()
     for shrink in SHRINKS:
+        # twice the side costs twice at least, and one step of it gigabytes: not tried in vain
+        if fitted and fitted[-1].epochs < min(2 * enough, wanted):
+            break
         shrunk = _shrink(config, tiles, shrink)
         if shrunk is not None:
             costs = stage_costs(shrunk, time_stages(shrunk, tiles, compute), tiles)
-            fitted.append(Fitted(fit(shrunk, costs, seconds)))
-            if fitted[-1].epochs >= ENOUGH_EPOCHS:
+            larger = Fitted(fit(shrunk, costs, seconds))
+            if fitted and larger.epochs < enough:
                 break
+            fitted.append(larger)
     if not fitted:
         check_trainable(config, tiles.tile_shape, pretrained=False)  # says why
     return fitted[-1]

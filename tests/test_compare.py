@@ -59,6 +59,14 @@ def config(folder: Path, extra: str = "") -> Config:
     return load_config(path)
 
 
+def with_epochs(given: Config, *epochs: int) -> Config:
+    """The same configuration, of stages so long."""
+    changed = given.model_dump()
+    for stage, length in zip(changed["stage"], epochs, strict=True):
+        stage["epochs"] = length
+    return Config.model_validate(changed)
+
+
 @pytest.mark.usefixtures("one_second_a_step")
 @pytest.mark.parametrize(
     ("epochs", "planned", "shrink", "size"),
@@ -76,16 +84,41 @@ def test_epochs_keep_their_proportions(
     epochs: float, planned: list[int], shrink: int, size: int, workspace: Workspace, tmp_path: Path
 ) -> None:
     """The stages are four to one."""
-    changed = config(tmp_path).model_dump()
-    for stage, share in zip(changed["stage"], (0.8, 0.2), strict=True):
-        stage["epochs"] = int(160 * share)
-    given = Config.model_validate(changed)
+    given = with_epochs(config(tmp_path), 128, 32)
     tiles, compute = tiles_of(workspace, given), choose_compute("cpu")
     fitted = fit_or_shrink(given, tiles, 6 * epochs, compute)
     assert [stage.epochs for stage in fitted.config.stage] == planned
     assert {stage.shrink for stage in fitted.config.stage} == {shrink}
     assert (fitted.size, fitted.epochs) == (size, sum(planned))
     assert f"stage.bce.epochs={planned[0]} stage.bce.shrink={shrink}" in fitted.note
+
+
+@pytest.mark.usefixtures("one_second_a_step")
+@pytest.mark.parametrize(("epochs", "shrink"), [(200, 1), (11, 1), (9, 2), (3, 2), (2, 4)])
+def test_a_preset_of_few_epochs_keeps_its_size_where_all_of_them_fit(
+    epochs: float, shrink: int, workspace: Workspace, tmp_path: Path
+) -> None:
+    """It has ten; a batch of half the size takes a quarter of the time."""
+    given = with_epochs(config(tmp_path), 8, 2)
+    fitted = fit_or_shrink(given, tiles_of(workspace, given), 6 * epochs, choose_compute("cpu"))
+    assert {stage.shrink for stage in fitted.config.stage} == {shrink}
+
+
+@pytest.mark.usefixtures("one_second_a_step")
+def test_what_cannot_fit_is_not_even_timed(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, time_stages = [], budget.time_stages
+
+    def watched(config: Config, *rest: object) -> list[StageTime]:
+        timed.append(config.stage[0].shrink)
+        return time_stages(config, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(budget, "time_stages", watched)
+    given = with_epochs(config(tmp_path), 160, 40)
+    tiles = tiles_of(workspace, given)
+    assert fit_or_shrink(given, tiles, 6 * 6, choose_compute("cpu")).size == 16
+    assert timed == [4, 2]
 
 
 @pytest.mark.usefixtures("one_second_a_step")
