@@ -1,4 +1,4 @@
-"""The file that ``model.weights`` names: what it has seen, and whether a fold may start from it."""
+"""What a fold starts from: which tiles its weights have seen, and whether they will do."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def examine_weights(
         )
         told["pseudo_teachers"] = "all"
     return told
+
+
+def warn_of_slow_start(config: Config, listener: Listener) -> None:
+    """Say that a loss which fine-tunes well may not move a network that knows nothing yet.
+
+    The Lovász hinge of an empty tile is that of its worst pixel alone, that of a tile full of salt
+    of all its pixels: the network learns to see salt everywhere. Measured in docs/results.md.
+    """
+    first = config.stage[0]
+    if config.model.weights == "none" and first.loss.name == "lovasz" and not first.loss.symmetric:
+        listener.warn(
+            f"stage '{first.name}' begins from scratch with a Lovász loss that is not symmetric, "
+            "which may learn nothing for many epochs; a stage of BCE before it helps, or "
+            f"--set stage.{first.name}.loss.symmetric=true"
+        )
 
 
 def _without_masks(file: Path, origin: Mapping[str, Any]) -> str:

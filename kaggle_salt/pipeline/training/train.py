@@ -28,7 +28,11 @@ from kaggle_salt.pipeline.training.claims import (
     refuse_unclaimed,
 )
 from kaggle_salt.pipeline.training.planner import Planner
-from kaggle_salt.pipeline.training.starting_weights import examine_weights, refuse_to_delete
+from kaggle_salt.pipeline.training.starting_weights import (
+    examine_weights,
+    refuse_to_delete,
+    warn_of_slow_start,
+)
 from kaggle_salt.pipeline.training.training_data import TrainingData, settle_for
 from kaggle_salt.pipeline.workspace import Listener, Workspace
 from kaggle_salt.report.curves import learning_curve
@@ -182,6 +186,8 @@ def _checked_start(
     to_train = [n for n in data.folds if overwrite or not run.fold(n).finished]
     to_begin = [n for n in to_train if overwrite or not run.fold(n).checkpoint.exists()]
     weights = examine_weights(config, to_begin, data.hashes, listener)
+    if to_begin:
+        warn_of_slow_start(config, listener)
     refuse_other_weights(run, weights, data.folds if overwrite else ())
     if to_train:
         fewest, shape = min(map(data.tiles_to_train_on, to_train)), data.competition.tile_shape

@@ -14,7 +14,7 @@ from kaggle_salt.config.schema import Config
 from kaggle_salt.errors import ConfigError
 from kaggle_salt.learning.keeping import ORIGIN, read_origin
 from kaggle_salt.pipeline.preparing.prepare import make_fold_table
-from kaggle_salt.pipeline.training.starting_weights import origin_of_weights
+from kaggle_salt.pipeline.training.starting_weights import origin_of_weights, warn_of_slow_start
 from kaggle_salt.pipeline.training.train import train
 from kaggle_salt.pipeline.workspace import Workspace
 from kaggle_salt.runs import RunFolder
@@ -162,3 +162,36 @@ def test_what_is_to_be_removed_cannot_be_started_from(trained: Path) -> None:
     with pytest.raises(ConfigError, match=r"--overwrite would remove .*fold0/weights.safetensors"):
         start_from(FOLD0, "0,1", run="tiny", overwrite=True)
     assert files_under(Path("runs")) == before
+
+
+# --- from scratch
+
+
+LOVASZ = ("stage.bce.loss.name=lovasz", "stage.bce.loss.symmetric=false")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (LOVASZ, True),
+        (LOVASZ[:1], False),  # the symmetric one learns at once
+        ((*LOVASZ, "stage.bce.loss.name=bce+lovasz"), False),
+        ((*LOVASZ, "model.weights=imagenet"), False),
+        (("stage.swa.loss.symmetric=false",), False),  # not the first stage
+    ],
+)
+def test_a_loss_that_hardly_moves_a_new_network_is_told(
+    overrides: tuple[str, ...], warned: bool, tmp_path: Path
+) -> None:
+    heard = Heard()
+    warn_of_slow_start(tiny_config(tmp_path, *overrides), heard)
+    assert bool(heard.warnings) == warned
+    assert all("--set stage.bce.loss.symmetric=true" in text for text in heard.warnings)
+
+
+def test_it_is_told_as_a_fold_begins_and_not_as_it_goes_on(trained: Path) -> None:
+    run, config = RunFolder(WORKSPACE.runs / "stalls"), tiny_config(Path(), *LOVASZ)
+    for times in (1, 0):  # the second finds it finished
+        heard = Heard()
+        train(WORKSPACE, run, config, folds="0", device="cpu", listener=heard)
+        assert sum("not symmetric" in text for text in heard.warnings) == times
