@@ -52,7 +52,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--folds", type=Path, default=Path("folds/folds.csv"))
-    parser.add_argument("--pseudo", type=Path, help="pseudo-labels, for the preset that wants them")
+    parser.add_argument("--pseudo", type=Path, help="pseudo-labels, for presets that want them")
     parser.add_argument("--out", type=Path, default=Path("compare.csv"), help="a row a preset")
     parser.add_argument("--table", action="store_true", help="print what was measured, and stop")
     return parser.parse_args(arguments)
@@ -85,9 +85,10 @@ def measure(
     workspace: Workspace, preset: str, minutes: float, fold: int, pseudo: Path | None
 ) -> pd.DataFrame:
     """Train one preset within the budget; its row of the table."""
-    given = ["model.weights=none"]
-    given += [f"pseudo.file={pseudo}"] if preset == "pseudo" and pseudo else []
-    config = settle_channels(load_config(preset_path(preset), given), coloured=False)
+    path, given = preset_path(preset), ["model.weights=none"]
+    if pseudo and any(stage.tiles == "pseudo" for stage in load_config(path, given).stage):
+        given.append(f"pseudo.file={pseudo}")
+    config = settle_channels(load_config(path, given), coloured=False)
     data = TrainingData.open(workspace, config, str(fold), Listener())
     compute = choose_compute("cpu", config.training.precision, config.training.channels_last)
     run = RunFolder(workspace.runs / f"{preset}-{minutes:g}min")

@@ -12,6 +12,7 @@ from benchmarks.budget import ENOUGH_EPOCHS, fit_or_shrink
 from benchmarks.compare import main, table_lines
 from kaggle_salt.config.file import load_config
 from kaggle_salt.config.schema import Config
+from kaggle_salt.errors import DataError
 from kaggle_salt.learning.batches import TrainingTiles
 from kaggle_salt.learning.device import choose_compute
 from kaggle_salt.learning.timing import StageTime
@@ -152,6 +153,30 @@ def test_a_preset_is_trained_and_its_row_replaced(
     assert (workspace.runs / "quick-0.01min/fold0/fold.json").exists()
     forbid(monkeypatch, "benchmarks.compare.fit_or_shrink")  # what is there keeps its epochs
     assert main(arguments) == 0
+
+
+def test_labels_go_to_the_presets_that_want_them_whatever_their_names(
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, wanting = config(tmp_path), tmp_path / "wanting.toml"
+    wanting.write_text(TINY.replace("[[stage]]", '[[stage]]\ntiles = "pseudo"', 1))
+    labels, seen = tmp_path / "labels.csv", list[str]()
+    paths = {"plain": tmp_path / "tiny.toml", "wanting": wanting}
+    monkeypatch.setattr(compare, "preset_path", paths.__getitem__)
+
+    def stop(_: Workspace, given: Config, *__: object) -> None:
+        seen.append(given.pseudo.file)
+        raise DataError("far enough", expected="nothing", next_step="nothing")
+
+    monkeypatch.setattr(compare.TrainingData, "open", stop)
+    for name in paths:
+        arguments = [name, f"--data={workspace.data}", f"--pseudo={labels}"]
+        assert main(arguments) == DataError.exit_code
+    assert seen == [plain.pseudo.file, str(labels)] == ["", str(labels)]
+    assert "far enough" in capsys.readouterr().err
 
 
 def test_the_table_has_every_preset_best_first() -> None:
