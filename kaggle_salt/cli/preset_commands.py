@@ -50,7 +50,7 @@ def list_all(as_json: bool) -> None:
     ]
     print_table(columns, rows, texts=["made for", "what it is"], least=["parameters", "made for"])
     if any(p.measured.budget_minutes is not None for p in listed):
-        typer.echo("fitted: fewer epochs and mostly a smaller input, to fit that time; nothing pretrained", err=True)
+        typer.echo("fitted: fewer epochs, mostly a smaller input, nothing pretrained", err=True)
 
 
 def _millions(parameters: int) -> str:

@@ -37,7 +37,7 @@ def test_the_list_shows_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mo
     told = listed.stdout
     assert "0.8089 in 16 min  " in told
     assert "0.7549 in 20 min, fitted  " in told
-    assert listed.stderr == "fitted: fewer epochs and mostly a smaller input, to fit that time; nothing pretrained\n"
+    assert listed.stderr == "fitted: fewer epochs, mostly a smaller input, nothing pretrained\n"
     assert told.count("not measured") == len(rows) - 2
     documents = json.loads(salt("presets", "--json").stdout)
     [document] = [one for one in documents if one["name"] == "quick"]
