@@ -86,7 +86,7 @@ def measure(
 ) -> pd.DataFrame:
     """Train one preset within the budget; its row of the table."""
     path, given = preset_path(preset), ["model.weights=none"]
-    if pseudo and any(stage.tiles == "pseudo" for stage in load_config(path, given).stage):
+    if pseudo and load_config(path, given).pseudo_stages:
         given.append(f"pseudo.file={pseudo}")
     config = settle_channels(load_config(path, given), coloured=False)
     data = TrainingData.open(workspace, config, str(fold), Listener())

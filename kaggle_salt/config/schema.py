@@ -166,3 +166,8 @@ class Config(Table):
     def pretrains(self) -> bool:
         """Whether the stages learn from tiles alone."""
         return self.pretext.name != "none"
+
+    @property
+    def pseudo_stages(self) -> list[str]:
+        """Names of the stages that train on pseudo-labelled tiles alone, and cannot without."""
+        return [stage.name for stage in self.stage if stage.tiles == "pseudo"]

@@ -116,7 +116,7 @@ def _needs(config: Config) -> list[str]:
     needs = []
     if config.model.weights == "imagenet":
         needs.append("the encoder's ImageNet weights, which salt train downloads")
-    if not config.pseudo.file and any(stage.tiles == "pseudo" for stage in config.stage):
+    if config.pseudo_stages and not config.pseudo.file:
         needs.append("pseudo-labels: salt train --pseudo FILE")
     if any(stage.consistency.weight for stage in config.stage):
         needs.append("the test tiles, to learn from without masks")

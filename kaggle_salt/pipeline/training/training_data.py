@@ -139,8 +139,7 @@ def _read_labels(
 ) -> dict[int, PseudoLabels]:
     """The pseudo-labels of each fold, if the configuration names a file of them."""
     if not config.pseudo.file:
-        wanting = [stage.name for stage in config.stage if stage.tiles == "pseudo"]
-        if wanting:
+        if wanting := config.pseudo_stages:
             raise ConfigError(
                 f"stage '{wanting[0]}' trains on pseudo-labelled tiles, and there are none",
                 expected="a file of pseudo-labels, made by runs that are trained already",
