@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     clean(axes)
     for series, rows in table.groupby("series", sort=False):
         _draw_series(axes, str(series), rows.sort_values("minutes"))
-    axes.set(xscale="log", xlim=(1.6, 45_000), ylim=(0.72, 0.9))
+    axes.set(xscale="log", xlim=(0.85, 40_000), ylim=(0.65, 0.9))
     axes.xaxis.set_major_locator(FixedLocator(list(TIMES)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: TIMES[round(minutes)]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -74,14 +74,14 @@ def _draw_series(axes: Axes, series: str, rows: pd.DataFrame) -> None:
     spread = [(rows.score - rows.low).fillna(0), (rows.high - rows.score).fillna(0)]
     axes.errorbar(
         rows.minutes, rows.score, yerr=spread, fmt="D" if theirs else "o-", color=colour,
-        capsize=3, linewidth=1.8, markersize=6, label=series,
+        capsize=2, linewidth=1.8, markersize=6, label=series,
     )  # fmt: skip
     below = series != "fold 0"  # whose line goes up: there is room above it
     for row in rows.itertuples():
         axes.annotate(
             f"{row.what}\n{row.score:.3f}",
             (row.minutes, row.score),
-            (7 if series == "five folds" else -7, -4 if below else 4),
+            (5 if series == "five folds" else -5, -4 if below else 4),
             textcoords="offset points",
             ha="left" if series == "five folds" else "right",
             va="top" if below else "bottom",
